@@ -1,0 +1,97 @@
+"""Running the command line as a user does: in a process of its own, with pipes or on a terminal."""
+
+import hashlib
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+PASSWORD = "correct horse battery"
+CHEAP = ("--kdf-memory", "64", "--kdf-passes", "1")
+MAIN = "import sys; from vaultfs.cli.main import main; sys.exit(main())"
+_ON_A_TERMINAL = "import os; os.close(os.open(os.ttyname(0), os.O_RDWR)); " + MAIN
+_PROJECT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended: exit code, and what it wrote to stdout and stderr (a terminal has only one)."""
+
+    code: int
+    out: str
+    err: str = ""
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """What a command gets to see of this process's environment, and `extra`."""
+    names = ("PATH", "HOME", "LANG", "XDG_STATE_HOME", "XDG_RUNTIME_DIR")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
+    return kept | {"PYTHONPATH": str(_PROJECT), "PYTHONWARNINGS": "error"} | extra
+
+
+def run_piped(*args: str | Path, stdin: str = "", timeout: float = 60, **env: str) -> Result:
+    """Run `vaultfs ARGS` with `stdin` on a pipe."""
+    done = subprocess.run(
+        [sys.executable, "-c", MAIN, *map(str, args)],
+        input=stdin.encode("utf-8", "surrogateescape"),
+        capture_output=True,
+        env=environment(**env),
+        timeout=timeout,
+        check=False,
+    )
+    return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def run_on_terminal(*args: str | Path, dialogue: Sequence[tuple[str, str]] = (), **env: str) -> Result:
+    """Run `vaultfs ARGS` on a terminal, giving each answer once its question has been shown."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", _ON_A_TERMINAL, *map(str, args)],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+        env=environment(TERM="xterm", **env),
+    )
+    os.close(slave)
+    try:
+        shown = _converse(master, dialogue)
+        return Result(process.wait(timeout=30), shown)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
+
+
+def _converse(master: int, dialogue: Sequence[tuple[str, str]]) -> str:
+    """Everything shown until the terminal is closed at the other end."""
+    shown, seen, waiting = b"", 0, list(dialogue)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if waiting and (at := shown.find(waiting[0][0].encode(), seen)) >= 0:
+            seen = at + len(waiting[0][0].encode())
+            os.write(master, waiting.pop(0)[1].encode())
+        if not select.select([master], [], [], 0.2)[0]:
+            continue
+        try:
+            piece = os.read(master, 65536)
+        except OSError:  # EIO: the last process on the terminal is gone
+            piece = b""
+        if not piece:
+            break
+        shown += piece
+    assert not waiting, f"never asked {waiting[0][0]!r}; shown: {shown!r}"
+    return shown.decode()
+
+
+def digest(folder: Path) -> dict[str, str]:
+    """Every path below `folder` with a hash of what it holds, to see that nothing changed."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "-"
+        for path in sorted(folder.rglob("*"))
+    }

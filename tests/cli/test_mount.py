@@ -1,0 +1,273 @@
+"""`vaultfs mount`, `umount` and `status`: a vault's life in the background, and every reason not to mount."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running import CHEAP, MAIN, PASSWORD, Result, digest, environment
+
+pytestmark = pytest.mark.mount
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    """An empty folder to mount on; unmounted afterwards if the test has not."""
+    folder = tmp_path / "mnt"
+    folder.mkdir()
+    yield folder
+    if os.path.ismount(folder):
+        subprocess.run(["umount", folder], check=True)
+
+
+def without(vaultfs, vault: Path, place: Path, *options: str | Path, stdin: str = PASSWORD, **env: str) -> Result:
+    """Try to mount, and check that the attempt changed nothing in the store and mounted nothing."""
+    before = digest(vault)
+    done: Result = vaultfs("mount", vault, place, *options, stdin=stdin, **env)
+    assert not os.path.ismount(place)
+    assert digest(vault) == before
+    return done
+
+
+def test_files_outlive_the_mount(vaultfs, vault: Path, place: Path) -> None:
+    done = vaultfs("mount", vault, place, stdin=PASSWORD)
+    assert done.code == 0, done
+    assert done.out == f"{vault} is open on {place}. To close it: vaultfs umount {place}\n"
+    assert os.path.ismount(place)
+    (place / "letter").write_text("dear diary")
+    done = vaultfs("umount", place)
+    assert (done.code, done.out) == (0, f"{place} is closed.\n")
+    assert list(place.iterdir()) == []
+    assert vaultfs("mount", "-q", vault, place, stdin=PASSWORD) == Result(0, "", "")
+    assert (place / "letter").read_text() == "dear diary"
+    assert vaultfs("umount", "-q", place) == Result(0, "", "")
+    assert b"dear diary" not in b"".join(path.read_bytes() for path in vault.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("options", [("-o", "rw,noauto,x-gvfs-show,fsname=vaultfs@{},subtype=vaultfs"), ("-oro",)])
+def test_the_form_mount_uses(vaultfs, vault: Path, place: Path, options: tuple[str, ...]) -> None:
+    words = [word.format(vault) for word in options]
+    done = vaultfs(vault, place, *words, stdin=PASSWORD)
+    assert done.code == 0, done
+    (mount,) = [row for row in json.loads(vaultfs("status", "--json").out) if row["mountpoint"] == str(place)]
+    assert mount == {
+        "mountpoint": str(place),
+        "store": str(vault),
+        "state": "read-only" if "-oro" in options else "writable",
+    }
+    assert vaultfs("umount", place).code == 0
+
+
+def test_the_helper_of_mount(vault: Path, place: Path, tmp_path: Path) -> None:
+    (tmp_path / "pw").write_text(PASSWORD)
+    helper = "import sys; from vaultfs.cli.main import mount_helper; sys.exit(mount_helper())"
+    words = [str(vault), str(place), "-n", "-o", f"rw,nosuid,passfile={tmp_path}/pw", "-t", "fuse.vaultfs"]
+    for extra, mounted in (("-f", False), ("-s", True)):
+        subprocess.run([sys.executable, "-c", helper, *words, extra], env=environment(), check=True, timeout=60)
+        assert os.path.ismount(place) is mounted
+    subprocess.run(["umount", place], check=True)
+
+
+def test_status_and_info_tell_of_an_open_vault(vaultfs, vault: Path, place: Path) -> None:
+    assert str(place) not in vaultfs("status").out
+    assert vaultfs("mount", "--read-only", vault, place, stdin=PASSWORD).code == 0
+    (row,) = [line.split() for line in vaultfs("status").out.splitlines() if line.startswith(str(place))]
+    assert row == [str(place), str(vault), "read-only"]
+    assert json.loads(vaultfs("info", "--json", vault).out)["holder"]["mode"] == "read"
+    with pytest.raises(OSError, match="Read-only"):
+        (place / "x").write_text("x")
+    assert vaultfs("umount", place).code == 0
+
+
+def test_in_the_foreground_until_a_signal(vault: Path, place: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", MAIN, "mount", "-f", str(vault), str(place)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment(),
+        text=True,
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(PASSWORD + "\n")
+        process.stdin.close()
+        assert process.stdout.readline().startswith(f"{vault} is open on {place}.")
+        (place / "kept").write_text("kept")
+        limits = Path(f"/proc/{process.pid}/limits").read_text()
+        assert next(line for line in limits.splitlines() if "core file" in line).split()[4:6] == ["0", "0"]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 0
+    assert not os.path.ismount(place)
+
+
+def test_an_idle_mount_ends_itself(vaultfs, vault: Path, place: Path) -> None:
+    assert vaultfs("mount", vault, place, "--idle", "1s", stdin=PASSWORD).code == 0
+    deadline = time.monotonic() + 15
+    while os.path.ismount(place) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not os.path.ismount(place)
+
+
+def test_a_busy_mount_says_who_keeps_it(vaultfs, refused, vault: Path, place: Path) -> None:
+    assert vaultfs("mount", vault, place, stdin=PASSWORD).code == 0
+    with (place / "open").open("w"):
+        refused(vaultfs("umount", place), 10, f"process {os.getpid()}")
+    assert vaultfs("umount", place).code == 0
+
+
+def test_a_dead_mount_is_shown_and_cleared(vaultfs, vault: Path, place: Path) -> None:
+    assert vaultfs("mount", vault, place, stdin=PASSWORD).code == 0
+    (place / "kept").write_text("kept")
+    os.sync()
+    os.kill(json.loads(vaultfs("info", "--json", vault).out)["holder"]["pid"], signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while "dead" not in vaultfs("status").out and time.monotonic() < deadline:
+        time.sleep(0.1)
+    done = vaultfs("mount", vault, place, stdin=PASSWORD)
+    assert done.code == 0, done
+    assert (place / "kept").read_text() == "kept"
+    assert vaultfs("umount", place).code == 0
+
+
+def test_a_mounted_vault_is_locked(vaultfs, refused, vault: Path, place: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    assert vaultfs("mount", vault, place, stdin=PASSWORD).code == 0
+    for words in (("mount", vault, tmp_path / "other"), ("mount", "-o", "ro", vault, tmp_path / "other")):
+        refused(vaultfs(*words, stdin=PASSWORD), 40, "already open by process")
+    refused(vaultfs("passwd", vault, stdin=f"{PASSWORD}\nanother good one\n"), 40, "already open by process")
+    copy = shutil.copytree(vault, tmp_path / "copy")
+    refused(vaultfs("mount", copy, tmp_path / "other", stdin=PASSWORD), 40, "already open by process")
+    refused(vaultfs("mount", vault, place, stdin=PASSWORD), 10, "mountpoint already")
+    assert vaultfs("umount", place).code == 0
+
+
+def test_a_restored_older_store_needs_a_word(vaultfs, refused, vault: Path, place: Path, tmp_path: Path) -> None:
+    def write(name: str) -> None:
+        assert vaultfs("mount", vault, place, stdin=PASSWORD).code == 0
+        (place / name).write_text(name)
+        assert vaultfs("umount", place).code == 0
+
+    write("first")
+    older = shutil.copytree(vault, tmp_path / "older")
+    write("second")
+    shutil.rmtree(vault)
+    older.rename(vault)
+    refused(without(vaultfs, vault, place), 41, "older")
+    assert vaultfs("mount", "--accept-rollback", vault, place, stdin=PASSWORD).code == 0
+    assert os.listdir(place) == ["first"]
+    assert vaultfs("umount", place).code == 0
+
+
+def test_a_store_without_its_roots_is_partly_synced(vaultfs, refused, vault: Path, place: Path) -> None:
+    for slot in ("root.0", "root.1"):
+        (vault / slot).unlink()
+    refused(without(vaultfs, vault, place), 42, "sync")
+
+
+def test_the_other_cipher_library_reads_the_same_vault(vaultfs, vault: Path, place: Path) -> None:
+    data = os.urandom(300_000)
+    assert vaultfs("mount", vault, place, "--cipher-backend", "pycryptodome", stdin=PASSWORD).code == 0
+    (place / "data").write_bytes(data)
+    assert vaultfs("umount", place).code == 0
+    assert vaultfs("mount", vault, place, "-o", "cipher_backend=openssl", stdin=PASSWORD).code == 0
+    assert (place / "data").read_bytes() == data
+    assert vaultfs("umount", place).code == 0
+
+
+@pytest.mark.parametrize(
+    ("stdin", "code", "says"),
+    [("wrong " + PASSWORD, 12, "password is wrong"), ("", 22, "empty"), ("\n", 22, "empty")],
+)
+def test_passwords_that_open_nothing(vaultfs, refused, vault: Path, place: Path, stdin: str, code: int, says) -> None:
+    refused(without(vaultfs, vault, place, stdin=stdin), code, says)
+
+
+def test_a_wrong_password_on_a_terminal(terminal, vault: Path, place: Path) -> None:
+    done = terminal("mount", vault, place, dialogue=[("Password:", "not the right one\n")])
+    assert done.code == 12
+    assert "not the right one" not in done.out
+
+
+def test_a_damaged_header_copy_is_said_and_does_not_stop_it(vaultfs, vault: Path, place: Path) -> None:
+    (vault / "vaultfs.json").write_bytes(b"\0" * 500)
+    done = vaultfs("mount", vault, place, stdin=PASSWORD)
+    assert done.code == 0
+    assert "backup copy is used" in done.err
+    assert vaultfs("umount", place).code == 0
+
+
+def test_a_damaged_header_is_not_a_wrong_password(vaultfs, refused, vault: Path, place: Path) -> None:
+    for name in ("vaultfs.json", "vaultfs.json.backup"):
+        (vault / name).write_bytes(b"\0" * 500)
+    refused(without(vaultfs, vault, place), 8, "damaged")
+
+
+def test_places_that_will_not_do(vaultfs, refused, vault: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    inside = vault / "objects" / "00"
+    for where, says in (
+        (tmp_path / "missing", "No such file"),
+        (tmp_path / "file", "not a folder"),
+        (inside, "inside the store"),
+        (vault, "would hide the store"),
+        (vault.parent, "would hide the store"),
+    ):
+        refused(without(vaultfs, vault, where), 10, says)
+    refused(vaultfs("mount", tmp_path, tmp_path / "file", stdin=PASSWORD), 10, "not a folder")
+    refused(vaultfs("umount", tmp_path), 10, "No vault is mounted")
+
+
+def test_stores_that_will_not_do(vaultfs, refused, place: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    refused(vaultfs("mount", tmp_path / "missing", place), 6, "There is no folder")
+    refused(vaultfs("mount", tmp_path / "empty", place), 6, "is not a vault")
+
+
+@pytest.mark.parametrize("options", [("-o", "r0"), ("--idle", "soon"), ("--cipher-backend", "rot13"), ("-o", "idle=x")])
+def test_options_that_will_not_do(vaultfs, refused, vault: Path, place: Path, options: tuple[str, ...]) -> None:
+    refused(without(vaultfs, vault, place, *options), 1, options[1].removeprefix("idle="))
+
+
+def test_a_machine_without_the_device(refused, vault: Path, place: Path) -> None:
+    words = [sys.executable, "-c", MAIN, "mount", str(vault), str(place)]
+    script = 'mount -t tmpfs none /dev && mknod /dev/null c 1 3 && exec "$@"'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, "sh", *words],
+        input=PASSWORD.encode(),
+        capture_output=True,
+        env=environment(),
+        timeout=60,
+        check=False,
+    )
+    refused(Result(done.returncode, done.stdout.decode(), done.stderr.decode()), 19, "/dev/fuse")
+
+
+def test_a_user_without_fusermount(refused, vault: Path, place: Path) -> None:
+    words = [sys.executable, "-c", MAIN, "mount", str(vault), str(place)]
+    done = subprocess.run(
+        [shutil.which("unshare") or "", "--user", "--map-user=1000", "--map-group=1000", *words],
+        input=PASSWORD.encode(),
+        capture_output=True,
+        env=environment() | {"PATH": "/nowhere"},
+        timeout=60,
+        check=False,
+    )
+    refused(Result(done.returncode, done.stdout.decode(), done.stderr.decode()), 19, "fusermount3")
+
+
+def test_a_full_life_on_a_terminal(terminal, vaultfs, tmp_path: Path, place: Path) -> None:
+    store = tmp_path / "store"
+    twice = [("New password:", f"{PASSWORD}\n"), ("same again:", f"{PASSWORD}\n")]
+    assert terminal("init", store, *CHEAP, dialogue=[("Type yes", "yes\n"), *twice]).code == 0
+    done = terminal("mount", store, place, dialogue=[("Password:", f"{PASSWORD}\n")])
+    assert done.code == 0, done
+    assert "is open on" in done.out
+    assert os.path.ismount(place)
+    assert vaultfs("umount", place).code == 0

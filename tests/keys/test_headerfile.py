@@ -1,0 +1,379 @@
+"""Both copies of the header in a store: which one counts, and what crashes and failures leave."""
+
+import errno
+import hashlib
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from vaultfs.crypto.kdf import OPEN_FLOOR, Scrypt
+from vaultfs.errors import (
+    HeaderDamaged,
+    HeaderUnreadable,
+    HeaderUnwritable,
+    StoreUnusable,
+    UnsupportedVaultVersion,
+    UsageError,
+    WrongPassword,
+)
+from vaultfs.keys.header import create, serialise, unlock
+from vaultfs.keys.headerfile import change_password, load, save
+from vaultfs.store.api import Space, Store, StoreFile
+from vaultfs.store.directory import DirectoryStore
+
+OLD, NEW = b"old password", b"new password"
+MADE = create(OLD, kdf=Scrypt(10, 8, 1), minimum=OPEN_FLOOR)
+DATA = serialise(MADE.header, MADE.keys.header_mac_key)
+LATER = serialise(replace(MADE.header, epoch=2), MADE.keys.header_mac_key)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[DirectoryStore]:
+    opened = DirectoryStore(tmp_path, write=True)
+    yield opened
+    opened.close()
+
+
+def test_saved_copies_are_loaded(store: DirectoryStore, tmp_path: Path) -> None:
+    save(store, DATA)
+    loaded = load(store)
+    assert (loaded.header, loaded.raw, loaded.notes) == (MADE.header, DATA, ())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["vaultfs.json", "vaultfs.json.backup"]
+    assert (tmp_path / "vaultfs.json").read_bytes() == (tmp_path / "vaultfs.json.backup").read_bytes() == DATA
+
+
+def test_a_folder_without_header_is_no_vault(store: DirectoryStore) -> None:
+    with pytest.raises(StoreUnusable, match="not a vault"):
+        load(store)
+
+
+@pytest.mark.parametrize("damage", [b"", DATA[:-1], DATA.replace(b"scrypt", b"script"), b"x" * 100_000])
+def test_a_damaged_main_copy_gives_way_to_the_backup(store: DirectoryStore, tmp_path: Path, damage: bytes) -> None:
+    save(store, DATA)
+    (tmp_path / "vaultfs.json").write_bytes(damage)
+    loaded = load(store)
+    assert loaded.raw == DATA
+    assert len(loaded.notes) == 1
+    assert "vaultfs.json: The header is damaged" in loaded.notes[0]
+    assert "backup copy is used" in loaded.notes[0]
+    save(store, loaded.raw)
+    assert load(store).notes == ()
+
+
+def test_a_missing_main_copy_gives_way_to_the_backup(store: DirectoryStore, tmp_path: Path) -> None:
+    save(store, DATA)
+    (tmp_path / "vaultfs.json").unlink()
+    assert load(store).raw == DATA
+    assert load(store).notes == ("vaultfs.json is missing. Its backup copy is used instead.",)
+
+
+def test_a_planted_folder_or_link_is_not_read(store: DirectoryStore, tmp_path: Path) -> None:
+    save(store, DATA)
+    (tmp_path / "vaultfs.json").rename(tmp_path / "elsewhere")
+    (tmp_path / "vaultfs.json").symlink_to("elsewhere")
+    assert "cannot be read" in load(store).notes[0]
+    (tmp_path / "vaultfs.json.backup").unlink()
+    (tmp_path / "vaultfs.json.backup").mkdir()
+    with pytest.raises(HeaderUnreadable, match=r"vaultfs\.json cannot be read"):
+        load(store)
+
+
+def test_no_whole_copy_is_damage(store: DirectoryStore, tmp_path: Path) -> None:
+    save(store, DATA)
+    (tmp_path / "vaultfs.json").write_bytes(DATA[:-5])
+    (tmp_path / "vaultfs.json.backup").write_bytes(DATA[5:])
+    with pytest.raises(HeaderDamaged, match=r"^vaultfs\.json: The header is damaged"):
+        load(store)
+    (tmp_path / "vaultfs.json.backup").unlink()
+    with pytest.raises(HeaderDamaged, match=r"^vaultfs\.json: The header is damaged"):
+        load(store)
+
+
+def test_a_bad_backup_is_noted(store: DirectoryStore, tmp_path: Path) -> None:
+    save(store, DATA)
+    backup = tmp_path / "vaultfs.json.backup"
+    stranger = create(OLD, kdf=Scrypt(10, 8, 1), minimum=OPEN_FLOOR)
+    for content, said in [
+        (DATA[:-1], "The backup of the header is no help: vaultfs.json.backup: The header is damaged"),
+        (LATER, "vaultfs.json.backup differs from vaultfs.json: epoch 2, not 1."),
+        (
+            serialise(stranger.header, stranger.keys.header_mac_key),
+            "vaultfs.json.backup is the header of another vault.",
+        ),
+    ]:
+        backup.write_bytes(content)
+        loaded = load(store)
+        assert loaded.raw == DATA
+        assert len(loaded.notes) == 1
+        assert loaded.notes[0].startswith(said)
+    backup.unlink()
+    assert load(store).notes == ("The backup of the header is no help: vaultfs.json.backup is missing.",)
+
+
+def test_a_newer_main_copy_is_not_replaced_by_an_older_backup(store: DirectoryStore, tmp_path: Path) -> None:
+    save(store, DATA)
+    newer = resummed(DATA.replace(b'"version": 1', b'"version": 2'))
+    (tmp_path / "vaultfs.json").write_bytes(newer)
+    with pytest.raises(UnsupportedVaultVersion, match="version 2"):
+        load(store)
+    (tmp_path / "vaultfs.json").write_bytes(DATA)
+    (tmp_path / "vaultfs.json.backup").write_bytes(newer)
+    assert "version 2" in load(store).notes[0]
+
+
+def resummed(data: bytes) -> bytes:
+    return data[:-68] + hashlib.sha256(data[:-68]).hexdigest().encode() + data[-4:]
+
+
+def test_change_password(store: DirectoryStore, tmp_path: Path) -> None:
+    save(store, DATA)
+    changed = change_password(store, OLD, NEW, minimum=OPEN_FLOOR)
+    assert changed.header.epoch == 2
+    assert (load(store).raw, load(store).notes) == (changed.raw, ())
+    assert unlock(changed.raw, NEW).master == MADE.master
+    with pytest.raises(WrongPassword):
+        unlock((tmp_path / "vaultfs.json.backup").read_bytes(), OLD)
+
+
+def test_a_refused_change_touches_nothing(store: DirectoryStore, tmp_path: Path) -> None:
+    save(store, DATA)
+    before = {path.name: path.stat().st_ino for path in tmp_path.iterdir()}
+    with pytest.raises(WrongPassword):
+        change_password(store, NEW, NEW, minimum=OPEN_FLOOR)
+    with pytest.raises(UsageError):
+        change_password(store, OLD, NEW)
+    assert {path.name: path.stat().st_ino for path in tmp_path.iterdir()} == before
+    assert load(store).raw == DATA
+
+
+def test_left_over_temporary_files_are_harmless(store: DirectoryStore, tmp_path: Path) -> None:
+    save(store, DATA)
+    for name in ("vaultfs.json.new", "vaultfs.json.backup.new"):
+        (tmp_path / name).write_bytes(b"half a head")
+    assert load(store).notes == ()
+    change_password(store, OLD, NEW, minimum=OPEN_FLOOR)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["vaultfs.json", "vaultfs.json.backup"]
+
+
+class Stopped(BaseException):
+    """The power went."""
+
+
+class Disk:
+    """What a power cut may leave: synced bytes for certain; of later name changes in a folder any, none or all."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, FileOnDisk] = {}
+        self.durable_names: dict[str, FileOnDisk] = {}
+        self.pending: list[tuple[tuple[str, FileOnDisk | None], ...]] = []
+        self.left = 10**9
+        self.failure: BaseException = Stopped()
+
+    def step(self) -> None:
+        if self.left == 0:
+            raise self.failure
+        self.left -= 1
+
+    def change(self, *changes: tuple[str, "FileOnDisk | None"]) -> None:
+        self.pending.append(changes)
+        apply(self.names, changes)
+
+    def after_the_cut(self) -> Iterator[dict[str, bytes]]:
+        """Every content of the folder the next boot may find; unsynced file content may be lost or whole."""
+        for kept in itertools.product((False, True), repeat=len(self.pending)):
+            names = dict(self.durable_names)
+            for changes in itertools.compress(self.pending, kept):
+                apply(names, changes)
+            yield {name: file.durable for name, file in names.items()}
+            yield {name: file.content for name, file in names.items()}
+
+
+class FileOnDisk:
+    """A file: what a reader sees now, and what is certain to survive."""
+
+    def __init__(self, disk: Disk) -> None:
+        self.disk, self.content, self.durable = disk, b"", b""
+
+    def write(self, buffers: Sequence[bytes | bytearray | memoryview], offset: int) -> None:
+        for index in range(len(buffers)):
+            self.disk.step()
+            data = b"".join(buffers[: index + 1])
+            self.content = self.content[:offset] + data[: len(data) // 2]
+            self.disk.step()
+            self.content = self.content[:offset] + data
+
+    def read(self, size: int, offset: int) -> bytes:
+        return self.content[offset : offset + size]
+
+    def read_cached(self, size: int, offset: int) -> bytes | None:
+        return self.read(size, offset)
+
+    def sync(self) -> None:
+        self.disk.step()
+        self.durable = self.content
+
+    def allocate(self, size: int) -> None:
+        raise AssertionError
+
+    def truncate(self, size: int) -> None:
+        raise AssertionError
+
+    def size(self) -> int:
+        return len(self.content)
+
+    def close(self) -> None:
+        pass
+
+
+def apply(names: dict[str, FileOnDisk], changes: tuple[tuple[str, FileOnDisk | None], ...]) -> None:
+    for name, file in changes:
+        if file is None:
+            names.pop(name, None)
+        else:
+            names[name] = file
+
+
+class DiskStore:
+    """A store on a `Disk`: a second implementation of the protocol, that can lose what was not synced."""
+
+    writable = True
+    description = "the disk"
+
+    def __init__(self, disk: Disk) -> None:
+        self.disk = disk
+
+    def open(self, path: str, *, write: bool = False) -> StoreFile:
+        if path not in self.disk.names:
+            raise FileNotFoundError(path)
+        return self.disk.names[path]
+
+    def create(self, path: str) -> StoreFile:
+        self.disk.step()
+        if path in self.disk.names:
+            raise FileExistsError(path)
+        file = FileOnDisk(self.disk)
+        self.disk.change((path, file))
+        return file
+
+    def exists(self, path: str) -> bool:
+        return path in self.disk.names
+
+    def delete(self, path: str) -> None:
+        self.disk.step()
+        if path not in self.disk.names:
+            raise FileNotFoundError(path)
+        self.disk.change((path, None))
+
+    def rename(self, old: str, new: str) -> None:
+        self.disk.step()
+        self.disk.change((new, self.disk.names[old]), (old, None))
+
+    def sync_folder(self, folder: str) -> None:
+        self.disk.step()
+        self.disk.durable_names = dict(self.disk.names)
+        self.disk.pending.clear()
+
+    def make_folder(self, path: str) -> None:
+        raise AssertionError
+
+    def names(self, folder: str) -> list[str]:
+        return sorted(self.disk.names)
+
+    def space(self) -> Space:
+        raise AssertionError
+
+    def close(self) -> None:
+        pass
+
+
+def disk_with(contents: dict[str, bytes]) -> Disk:
+    disk = Disk()
+    for name, content in contents.items():
+        file = FileOnDisk(disk)
+        file.content = file.durable = content
+        disk.names[name] = disk.durable_names[name] = file
+    return disk
+
+
+BEFORE = {"vaultfs.json": DATA, "vaultfs.json.backup": DATA, "vaultfs.json.new": b"of an earlier crash"}
+
+
+def stopped_changes(failure: BaseException) -> Iterator[tuple[Disk, BaseException | None]]:
+    """A password change stopped before each of its steps in turn, then one that is not."""
+    for steps in itertools.count():
+        disk = disk_with(BEFORE)
+        disk.left, disk.failure = steps, failure
+        store: Store = DiskStore(disk)
+        try:
+            change_password(store, OLD, NEW, minimum=OPEN_FLOOR)
+        except (Stopped, HeaderUnwritable) as error:
+            disk.left = 10**9
+            yield disk, error
+        else:
+            yield disk, None
+            return
+
+
+def opens_with(contents: dict[str, bytes]) -> bytes:
+    raw = load(DiskStore(disk_with(contents))).raw
+    for password in (OLD, NEW):
+        try:
+            assert unlock(raw, password).master == MADE.master
+        except WrongPassword:
+            continue
+        return password
+    raise AssertionError("neither password opens the vault")
+
+
+def test_a_power_cut_at_any_step_leaves_the_old_or_the_new_password() -> None:
+    seen: list[set[bytes]] = []
+    for disk, stopped in stopped_changes(Stopped()):
+        states = {tuple(sorted(contents.items())) for contents in disk.after_the_cut()}
+        seen.append({opens_with(dict(state)) for state in states})
+        if stopped is None:
+            assert [dict(state)["vaultfs.json"] for state in states] == [disk.names["vaultfs.json"].durable]
+            assert [dict(state)["vaultfs.json.backup"] for state in states] == [disk.names["vaultfs.json"].durable]
+    assert len(seen) > 10
+    assert seen[0] == {OLD}
+    assert seen[-1] == {NEW}
+    assert {OLD, NEW} in seen
+
+
+def test_an_error_at_any_step_leaves_the_old_or_the_new_password() -> None:
+    finished = []
+    for disk, error in stopped_changes(OSError(errno.EIO, "Input/output error")):
+        finished.append(error is None)
+        password = opens_with({name: file.content for name, file in disk.names.items()})
+        if error is None:
+            assert password == NEW
+        elif "The old one is in force" in str(error):
+            assert password == OLD
+            for contents in disk.after_the_cut():
+                assert opens_with(contents) == OLD
+        else:
+            assert "may be in force" in str(error)
+    assert finished.count(True) == 1
+    assert len(finished) > 10
+
+
+def test_a_full_disk_leaves_the_old_header_and_no_temporary_file() -> None:
+    disk = disk_with({"vaultfs.json": DATA, "vaultfs.json.backup": DATA})
+
+    class FullFile(FileOnDisk):
+        def write(self, buffers: Sequence[bytes | bytearray | memoryview], offset: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    class FullStore(DiskStore):
+        def create(self, path: str) -> StoreFile:
+            disk.change((path, FullFile(disk)))
+            return disk.names[path]
+
+    with pytest.raises(HeaderUnwritable, match="No space left"):
+        change_password(FullStore(disk), OLD, NEW, minimum=OPEN_FLOOR)
+    assert {name: file.content for name, file in disk.names.items()} == {
+        "vaultfs.json": DATA,
+        "vaultfs.json.backup": DATA,
+    }

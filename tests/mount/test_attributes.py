@@ -1,0 +1,159 @@
+"""Attributes through the kernel, which keeps times and sizes itself under its writeback cache."""
+
+import os
+import stat
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.mounting import MountedVault, needs_fuse
+
+pytestmark = [pytest.mark.mount, needs_fuse]
+
+NOBODY = 65534
+is_root = pytest.mark.skipif(os.geteuid() != 0, reason="changes owners, which needs root")
+
+
+def as_nobody(command: str) -> subprocess.CompletedProcess[str]:
+    """Run a shell command as the user nobody."""
+    return subprocess.run(
+        ["sh", "-c", command], check=False, capture_output=True, text=True, user=NOBODY, group=NOBODY, extra_groups=[]
+    )
+
+
+@pytest.fixture
+def open_vault(mount_vault: Callable[..., MountedVault]) -> MountedVault:
+    """A vault other users may enter, in a folder they can reach."""
+    vault = mount_vault(allow_other=True)
+    for parent in (vault.path, *vault.path.parents[:5]):
+        parent.chmod(parent.stat().st_mode | 0o055)
+    return vault
+
+
+@pytest.mark.parametrize("times", [(0, 0), (123456789_123456789, -5_000_000_001), (1, 4_000_000_000_999_999_999)])
+def test_times_are_kept_to_the_nanosecond(folder: Path, times: tuple[int, int]) -> None:
+    file = folder / "file"
+    file.touch()
+    os.utime(file, ns=times)
+    assert (file.stat().st_atime_ns, file.stat().st_mtime_ns) == times
+
+
+def test_touching_sets_the_time_of_now(folder: Path) -> None:
+    file = folder / "file"
+    file.touch()
+    os.utime(file, ns=(1, 1))
+    before = time.time_ns()
+    os.utime(file)
+    assert before - 20_000_000 <= file.stat().st_mtime_ns <= time.time_ns()
+
+
+def test_the_time_a_program_saw_after_its_write_stays(folder: Path) -> None:
+    file = folder / "file"
+    with file.open("wb", buffering=0) as stream:
+        stream.write(b"content")
+        seen = os.fstat(stream.fileno())
+    time.sleep(0.05)
+    after = file.stat()
+    assert (after.st_mtime_ns, after.st_ctime_ns) == (seen.st_mtime_ns, seen.st_ctime_ns)
+
+
+def test_a_time_set_on_an_open_file_outlives_its_dirty_pages(folder: Path) -> None:
+    file = folder / "file"
+    with file.open("wb", buffering=0) as stream:
+        stream.write(b"content")
+        os.utime(stream.fileno(), ns=(5, 7))
+    assert file.stat().st_mtime_ns == 7
+
+
+def test_times_and_sizes_are_the_same_after_a_remount(mounted_vault: MountedVault) -> None:
+    file = mounted_vault.path / "file"
+    file.write_bytes(b"x" * 100000)
+    file.chmod(0o640)
+    before = file.stat()
+    again = mounted_vault.remount()
+    try:
+        after = file.stat()
+        for name in ("st_ino", "st_mode", "st_nlink", "st_uid", "st_gid", "st_size", "st_mtime_ns", "st_ctime_ns"):
+            assert getattr(after, name) == getattr(before, name), name
+        again.unmount()
+    finally:
+        again.close()
+
+
+def test_changes_in_a_directory_change_its_times(folder: Path) -> None:
+    before = folder.stat()
+    time.sleep(0.02)
+    (folder / "file").touch()
+    after = folder.stat()
+    assert after.st_mtime_ns > before.st_mtime_ns
+    assert after.st_ctime_ns > before.st_ctime_ns
+
+
+def test_modes_are_masked_by_the_umask(folder: Path) -> None:
+    old = os.umask(0o027)
+    try:
+        (folder / "file").touch(0o666)
+        (folder / "below").mkdir(0o777)
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((folder / "file").stat().st_mode) == 0o640
+    assert stat.S_IMODE((folder / "below").stat().st_mode) == 0o750
+
+
+@is_root
+def test_owners_and_special_bits(folder: Path) -> None:
+    file = folder / "file"
+    file.touch()
+    os.chown(file, 1000, 1001)
+    file.chmod(0o6755)
+    assert (file.stat().st_uid, file.stat().st_gid, stat.S_IMODE(file.stat().st_mode)) == (1000, 1001, 0o6755)
+
+
+@is_root
+def test_a_directory_with_setgid_gives_its_group_on(folder: Path) -> None:
+    os.chown(folder, 0, 1234)
+    folder.chmod(0o2775)
+    (folder / "file").touch()
+    (folder / "below").mkdir()
+    assert (folder / "file").stat().st_gid == (folder / "below").stat().st_gid == 1234
+    assert (folder / "below").stat().st_mode & stat.S_ISGID
+
+
+@is_root
+def test_permissions_hold_for_other_users(open_vault: MountedVault) -> None:
+    secret, free = open_vault.path / "secret", open_vault.path / "free"
+    secret.write_text("secret")
+    secret.chmod(0o600)
+    free.write_text("free")
+    free.chmod(0o644)
+    assert as_nobody(f"cat {free}").stdout == "free"
+    assert "Permission denied" in as_nobody(f"cat {secret}").stderr
+    assert "Permission denied" in as_nobody(f"echo x > {open_vault.path}/new").stderr
+
+
+@is_root
+def test_a_write_by_another_user_clears_setuid(open_vault: MountedVault) -> None:
+    file = open_vault.path / "program"
+    file.write_text("old")
+    file.chmod(0o6777)
+    assert as_nobody(f"echo new > {file}").returncode == 0
+    assert stat.S_IMODE(file.stat().st_mode) == 0o777
+
+
+@is_root
+def test_a_change_of_owner_clears_setuid(folder: Path) -> None:
+    file = folder / "program"
+    file.touch()
+    file.chmod(0o6755)
+    os.chown(file, NOBODY, NOBODY)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o755
+
+
+def test_the_room_is_that_of_the_store(shared_vault: MountedVault) -> None:
+    store, mounted = os.statvfs(shared_vault.store), os.statvfs(shared_vault.path)
+    assert mounted.f_namemax == 255
+    assert mounted.f_blocks * mounted.f_frsize == pytest.approx(store.f_blocks * store.f_frsize, rel=0.01)
+    assert mounted.f_bavail * mounted.f_frsize == pytest.approx(store.f_bavail * store.f_frsize, rel=0.1)

@@ -1,0 +1,172 @@
+"""Names through the kernel: listings, links, renames, special files, and the errors they give."""
+
+import ctypes
+import errno
+import os
+import shutil
+import socket
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.mounting import needs_fuse
+
+pytestmark = [pytest.mark.mount, needs_fuse]
+
+RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
+AT_FDCWD = -100
+
+
+def rename2(old: Path, new: Path, flags: int) -> None:
+    """renameat2(2)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(AT_FDCWD, bytes(old), AT_FDCWD, bytes(new), flags) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+def numbers(folder: Path) -> dict[str, int]:
+    """What getdents(2) says of each name, `.` and `..` included: its inode number."""
+    listed = subprocess.run(["ls", "-aif", folder], check=True, capture_output=True, text=True).stdout.split()
+    return {name: int(number) for number, name in zip(listed[::2], listed[1::2], strict=True)}
+
+
+def test_a_listing_of_5000_files_is_whole(folder: Path) -> None:
+    names = {f"file number {number}" for number in range(5000)}
+    for name in names:
+        (folder / name).touch()
+    assert set(os.listdir(folder)) == names
+    assert {entry.name for entry in os.scandir(folder) if entry.stat().st_size == 0} == names
+    shutil.rmtree(folder)
+    assert not folder.exists()
+
+
+def test_a_listing_has_the_dots_and_the_right_numbers(folder: Path) -> None:
+    below = folder / "a" / "b"
+    below.mkdir(parents=True)
+    (below / "file").touch()
+    assert numbers(below) == {
+        ".": below.stat().st_ino,
+        "..": (folder / "a").stat().st_ino,
+        "file": (below / "file").stat().st_ino,
+    }
+
+
+def test_a_listing_goes_on_while_its_names_are_removed(folder: Path) -> None:
+    for number in range(3000):
+        (folder / str(number)).touch()
+    with os.scandir(folder) as entries:
+        removed = 0
+        for entry in entries:
+            os.unlink(entry.path)
+            removed += 1
+    assert removed == 3000
+    assert os.listdir(folder) == []
+
+
+def test_rewinding_a_directory_shows_what_is_new(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        assert os.listdir(descriptor) == []
+        (folder / "new").touch()
+        assert os.listdir(descriptor) == ["new"]
+    finally:
+        os.close(descriptor)
+
+
+def test_a_name_that_was_looked_for_in_vain_can_be_made(folder: Path) -> None:
+    assert not (folder / "later").exists()
+    (folder / "later").touch()
+    assert (folder / "later").exists()
+    (folder / "later").unlink()
+    assert not (folder / "later").exists()
+
+
+def test_hard_links_share_content_and_count(folder: Path) -> None:
+    one, two = folder / "one", folder / "two"
+    one.write_text("content")
+    two.hardlink_to(one)
+    assert one.stat().st_nlink == two.stat().st_nlink == 2
+    assert one.samefile(two)
+    one.unlink()
+    assert two.stat().st_nlink == 1
+    assert two.read_text() == "content"
+
+
+@pytest.mark.parametrize("length", [1, 100, 4095])
+def test_symbolic_links_keep_their_target(folder: Path, length: int) -> None:
+    (folder / "link").symlink_to("t" * length)
+    assert os.readlink(folder / "link") == "t" * length
+    assert (folder / "link").lstat().st_size == length
+
+
+def test_directories_count_their_links(folder: Path) -> None:
+    before = folder.stat().st_nlink
+    (folder / "below").mkdir()
+    assert folder.stat().st_nlink == before + 1
+    (folder / "below").rmdir()
+    assert folder.stat().st_nlink == before
+
+
+def test_special_files_keep_type_and_device(folder: Path) -> None:
+    os.mkfifo(folder / "fifo")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.path.relpath(folder / "socket"))
+    os.mknod(folder / "null", stat.S_IFCHR | 0o600, os.makedev(1, 3))
+    os.mknod(folder / "disk", stat.S_IFBLK | 0o600, os.makedev(300, 70000))
+    assert stat.S_ISFIFO((folder / "fifo").stat().st_mode)
+    assert stat.S_ISSOCK((folder / "socket").stat().st_mode)
+    assert (folder / "null").stat().st_rdev == os.makedev(1, 3)
+    assert (folder / "disk").stat().st_rdev == os.makedev(300, 70000)
+
+
+def test_names_of_255_bytes_and_of_any_bytes(folder: Path) -> None:
+    names = {b"n" * 255, b"\xff\xfe not UTF-8", "käse".encode(), b"new\nline", b"-rf"}
+    for name in names:
+        with open(os.path.join(bytes(folder), name), "wb"):
+            pass
+    assert set(os.listdir(bytes(folder))) == names
+
+
+def test_rename_flags(folder: Path) -> None:
+    one, two = folder / "one", folder / "two"
+    one.write_text("1")
+    two.write_text("2")
+    with pytest.raises(FileExistsError):
+        rename2(one, two, RENAME_NOREPLACE)
+    rename2(one, two, RENAME_EXCHANGE)
+    assert (one.read_text(), two.read_text()) == ("2", "1")
+
+
+def test_a_directory_moves_with_what_is_below(folder: Path) -> None:
+    (folder / "from" / "below").mkdir(parents=True)
+    (folder / "to").mkdir()
+    (folder / "from" / "below" / "file").write_text("content")
+    (folder / "from" / "below").rename(folder / "to" / "there")
+    assert (folder / "to" / "there" / "file").read_text() == "content"
+    assert numbers(folder / "to" / "there")[".."] == (folder / "to").stat().st_ino
+    with pytest.raises(OSError, match="Invalid argument"):
+        (folder / "to").rename(folder / "to" / "there" / "into itself")
+
+
+def test_errors_have_their_numbers(folder: Path) -> None:
+    (folder / "full").mkdir()
+    (folder / "full" / "file").touch()
+    cases = [
+        (errno.EEXIST, (folder / "full").mkdir),
+        (errno.ENOTEMPTY, (folder / "full").rmdir),
+        (errno.ENOENT, (folder / "none").stat),
+        (errno.ENOENT, (folder / "none").unlink),
+        (errno.ENAMETOOLONG, (folder / ("n" * 256)).touch),
+        (errno.ENAMETOOLONG, (folder / ("n" * 256)).stat),
+        (errno.ENOTDIR, (folder / "full" / "file" / "below").stat),
+        (errno.EISDIR, (folder / "full").unlink),
+        (errno.ENOTDIR, (folder / "full" / "file").rmdir),
+        (errno.EPERM, lambda: os.link(folder / "full", folder / "hard link to a folder")),
+    ]
+    for number, act in cases:
+        with pytest.raises(OSError) as failure:
+            act()
+        assert failure.value.errno == number

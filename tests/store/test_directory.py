@@ -1,0 +1,267 @@
+"""A store in a directory trusts nothing in it: links, fifos, devices; and it keeps no descriptor too many."""
+
+import errno
+import os
+import resource
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from vaultfs.errors import StoreUnusable
+from vaultfs.store.directory import DirectoryStore
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts, or makes a device")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[DirectoryStore]:
+    folder = tmp_path / "store"
+    folder.mkdir()
+    with DirectoryStore(folder, write=True) as made:
+        made.make_folder("objects")
+        yield made
+
+
+def plant(kind: str, path: Path) -> None:
+    """Put something that is not a regular file at `path`."""
+    outside = path.parent.parent.parent / "outside"
+    outside.write_bytes(b"secret")
+    match kind:
+        case "link":
+            path.symlink_to(outside)
+        case "dangling link":
+            path.symlink_to("nowhere")
+        case "fifo":
+            os.mkfifo(path)
+        case "socket":
+            with socket.socket(socket.AF_UNIX) as bound:
+                bound.bind(str(path))
+        case "device":
+            os.mknod(path, 0o600 | 0o020000, os.makedev(1, 5))
+        case _:
+            path.mkdir()
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("write", [False, True])
+@pytest.mark.parametrize(
+    "kind", ["link", "dangling link", "fifo", "socket", pytest.param("device", marks=needs_root), "folder"]
+)
+def test_a_planted_thing_is_an_error(store: DirectoryStore, kind: str, write: bool) -> None:
+    plant(kind, Path(store.description, "objects", "planted"))
+    with pytest.raises(OSError) as opened:
+        store.open("objects/planted", write=write)
+    assert opened.value.errno == errno.EINVAL
+    assert opened.value.strerror == "not a regular file"
+    assert opened.value.filename == "objects/planted"
+    with pytest.raises(OSError) as asked:
+        store.exists("objects/planted")
+    assert asked.value.errno == errno.EINVAL
+    with pytest.raises(FileExistsError):
+        store.create("objects/planted")
+
+
+def test_a_link_to_a_folder_is_not_followed(store: DirectoryStore, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "x").write_bytes(b"secret")
+    Path(store.description, "objects", "ab").symlink_to(outside)
+    for act in (
+        lambda: store.open("objects/ab/x"),
+        lambda: store.create("objects/ab/y"),
+        lambda: store.exists("objects/ab/x"),
+        lambda: store.delete("objects/ab/x"),
+        lambda: store.rename("objects/ab/x", "objects/x"),
+        lambda: store.names("objects/ab"),
+        lambda: store.make_folder("objects/ab"),
+        lambda: store.sync_folder("objects/ab"),
+    ):
+        with pytest.raises(OSError) as caught:
+            act()
+        assert caught.value.errno == errno.EINVAL
+    assert sorted(path.name for path in outside.iterdir()) == ["x"]
+
+
+def test_deleting_and_renaming_touch_the_link_not_its_target(store: DirectoryStore, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_bytes(b"kept")
+    link = Path(store.description, "objects", "link")
+    link.symlink_to(target)
+    store.rename("objects/link", "objects/other")
+    store.delete("objects/other")
+    assert target.read_bytes() == b"kept"
+    assert store.names("objects") == []
+
+
+def test_the_store_itself_may_be_a_link_and_move(store: DirectoryStore, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(store.description)
+    with DirectoryStore(link, write=True) as other:
+        other.create("objects/a").write([b"x"], 0)
+        os.rename(store.description, tmp_path / "moved")
+        assert other.open("objects/a").read(1, 0) == b"x"
+        assert store.exists("objects/a")
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda path: None, "there is no folder"),
+        (lambda path: path.write_bytes(b""), "is not a folder"),
+        (lambda path: path.symlink_to(path), "cannot be opened: Too many levels of symbolic links"),
+    ],
+)
+def test_an_unusable_store_is_refused_in_a_sentence(tmp_path: Path, make, says: str) -> None:
+    path = tmp_path / "store"
+    make(path)
+    with pytest.raises(StoreUnusable, match=says):
+        DirectoryStore(path, write=False)
+
+
+@needs_root
+def test_a_read_only_file_system_is_refused_for_writing(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_bytes(b"")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", tmp_path], check=True)
+    try:
+        with pytest.raises(StoreUnusable, match="cannot be written to"):
+            DirectoryStore(tmp_path, write=True)
+        with DirectoryStore(tmp_path, write=False) as store:
+            assert store.names("") == []
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_a_read_only_store_opens_its_objects_for_reading(store: DirectoryStore) -> None:
+    store.create("objects/a").write([b"x"], 0)
+    with DirectoryStore(store.description, write=False) as reader:
+        assert not reader.writable
+        assert reader.open("objects/a").read(1, 0) == b"x"
+
+
+def test_objects_are_private(store: DirectoryStore) -> None:
+    store.create("objects/a")
+    store.make_folder("objects/ab")
+    assert Path(store.description, "objects/a").stat().st_mode & 0o777 == 0o600
+    assert Path(store.description, "objects/ab").stat().st_mode & 0o777 == 0o700
+
+
+def test_reading_leaves_access_times_alone(store: DirectoryStore) -> None:
+    store.create("objects/a").write([b"x"], 0)
+    path = Path(store.description, "objects/a")
+    os.utime(path, ns=(0, 0))
+    store.open("objects/a").read(1, 0)
+    assert path.stat().st_atime_ns == 0
+
+
+@needs_root
+def test_a_full_disk_says_so_for_writes_and_allocations(tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", tmp_path], check=True)
+    try:
+        with DirectoryStore(tmp_path, write=True) as store:
+            file = store.create("a")
+            with pytest.raises(OSError) as allocated:
+                file.allocate(2 << 20)
+            with pytest.raises(OSError) as written:
+                file.write([bytes(700_000), bytes(700_000)], 0)
+            assert (allocated.value.errno, written.value.errno) == (errno.ENOSPC, errno.ENOSPC)
+            file.truncate(0)
+            file.allocate(100_000)
+            assert file.size() == 100_000
+            file.close()
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+@needs_root
+def test_where_room_cannot_be_reserved_nothing_is_written(tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "ramfs", "ramfs", tmp_path], check=True)
+    try:
+        with DirectoryStore(tmp_path, write=True) as store:
+            file = store.create("a")
+            file.allocate(1 << 40)
+            assert file.size() == 0
+            file.close()
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_a_short_write_is_carried_on_until_the_error(store: DirectoryStore) -> None:
+    """A file size limit makes the first pwritev(2) short and the next one fail (setrlimit(2), RLIMIT_FSIZE)."""
+    file = store.create("objects/a")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(OSError) as caught:
+            file.write([b"a" * 6000, b"b" * 6000], 0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.errno == errno.EFBIG
+    assert file.read(20_000, 0) == b"a" * 6000 + b"b" * 4000
+
+
+def test_cached_reads_do_not_wait_for_the_disk(store: DirectoryStore) -> None:
+    file = store.create("objects/a")
+    file.write([os.urandom(1 << 20)], 0)
+    file.sync()
+    fd = os.open(Path(store.description, "objects/a"), os.O_RDONLY)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(fd)
+    cold = file.read_cached(65536, 500_000)
+    data = file.read(65536, 500_000)
+    assert cold in (None, data)
+    assert file.read_cached(65536, 500_000) == data
+
+
+def test_folder_descriptors_are_kept_but_bounded(store: DirectoryStore) -> None:
+    for number in range(400):
+        os.mkdir(Path(store.description, "objects", f"{number}"))
+    store.names("objects")
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(250):
+        assert store.names(f"objects/{number}") == []
+        assert store.names(f"objects/{number}") == []
+    assert len(os.listdir("/proc/self/fd")) == before + 250
+    with pytest.raises(OSError) as caught:
+        list(map(store.names, (f"objects/{number}" for number in range(250, 400))))
+    assert caught.value.errno == errno.EMFILE
+
+
+def test_a_closed_store_refuses_and_its_open_objects_go_on(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path, write=True)
+    file = store.create("a")
+    store.close()
+    for act in (lambda: store.open("a"), lambda: store.names(""), store.space, lambda: store.sync_folder("")):
+        with pytest.raises(OSError) as caught:
+            act()
+        assert caught.value.errno == errno.EBADF
+    file.write([b"x"], 0)
+    assert file.read(1, 0) == b"x"
+
+
+def test_losing_the_last_reference_closes(store: DirectoryStore) -> None:
+    store.names("objects")
+    before = len(os.listdir("/proc/self/fd"))
+    files = [store.create(f"objects/{number}") for number in range(10)]
+    assert len(os.listdir("/proc/self/fd")) == before + 10
+    del files
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_threads_listing_one_folder_all_see_all_of_it(store: DirectoryStore) -> None:
+    wanted = sorted(f"{number:05}" for number in range(2000))
+    for name in wanted:
+        Path(store.description, "objects", name).touch()
+    seen: list[list[str]] = []
+    threads = [
+        threading.Thread(target=lambda: seen.extend(store.names("objects") for _ in range(20))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(seen) == 80
+    assert all(names == wanted for names in seen)

@@ -1,0 +1,128 @@
+"""`vaultfs mount STORE MOUNTPOINT`: open a vault and serve it, in the background unless told otherwise."""
+
+import argparse
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vaultfs.cli import opening, passwords
+from vaultfs.cli.mountoptions import MountRequest, apply, parse_time
+from vaultfs.cli.output import Output
+from vaultfs.errors import FuseUnavailable
+
+if TYPE_CHECKING:
+    from vaultfs.keys.header import Unlocked
+    from vaultfs.mount.options import MountOptions
+
+SUMMARY = "Open a vault as a directory."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `mount`."""
+    parser.add_argument("store", metavar="STORE", help="the folder with the encrypted files")
+    parser.add_argument("mountpoint", metavar="MOUNTPOINT", help="the folder in which the vault appears")
+    passwords.add_arguments(parser)
+    parser.add_argument("-f", "--foreground", action="store_true", help="stay until it is unmounted; Ctrl-C unmounts")
+    parser.add_argument("--read-only", action="store_true", help="change nothing in the store")
+    parser.add_argument("--allow-other", action="store_true", help="let other users in, as far as permissions go")
+    parser.add_argument(
+        "--idle", metavar="TIME", type=parse_time, help="unmount after TIME without use, such as 90s, 15m or 2h"
+    )
+    parser.add_argument(
+        "-o",
+        metavar="OPTIONS",
+        dest="options",
+        action="append",
+        default=[],
+        help="a comma list as mount(8) takes it: ro, allow_other, noxattr, idle=TIME, passfile=FILE, extpass=CMD, "
+        "cipher_backend=NAME, fsname=NAME, nosuid, nodev, noexec, noatime, …",
+    )
+    parser.add_argument(
+        "--accept-rollback", action="store_true", help="open a store that is older than this machine last saw it"
+    )
+    parser.add_argument(
+        "--accept-damage", action="store_true", help="open although synced changes since the last checkpoint are broken"
+    )
+    parser.add_argument(
+        "--cipher-backend",
+        choices=("openssl", "pycryptodome"),
+        help="the library that encrypts content; both write the same bytes (default: openssl, the faster)",
+    )
+
+
+def run(args: argparse.Namespace, out: Output) -> None:
+    """Check everything that can be checked, ask for the password, then serve."""
+    from vaultfs.mount.hardening import harden
+    from vaultfs.mount.mountpoint import prepare_mountpoint
+
+    request = _request(args)
+    source = passwords.PasswordSource(tuple(request.passfiles), request.extpass)
+    path = opening.store_path(args.store)
+    mountpoint = prepare_mountpoint(args.mountpoint, str(path), allow_other=request.allow_other)
+    loaded = opening.load_header(path, out)
+    opening.refuse_if_open(path, write=not request.read_only)
+    unlocked = opening.unlock(loaded, source, out)
+    harden()
+
+    choices = opening.Choices(request.read_only, args.accept_rollback, args.accept_damage, request.cipher_backend)
+    options = _mount_options(request, path)
+
+    def work(on_ready: Callable[[], None]) -> None:
+        _serve(path, unlocked, choices, mountpoint, options, on_ready, out)
+
+    hint = f"To close it: vaultfs umount {shlex.quote(mountpoint)}"
+    if args.foreground:
+        work(lambda: out.say(f"{path} is open on {mountpoint}. {hint}, or Ctrl-C"))
+        return
+    from vaultfs.mount.daemon import run_in_background
+
+    run_in_background(work)
+    out.say(f"{path} is open on {mountpoint}. {hint}")
+
+
+def _serve(
+    path: Path,
+    unlocked: "Unlocked",
+    choices: opening.Choices,
+    mountpoint: str,
+    options: "MountOptions",
+    on_ready: Callable[[], None],
+    out: Output,
+) -> None:
+    """The whole life of a mount, in the process that serves it: the lock's note names that one."""
+    try:
+        from vaultfs.mount.session import serve
+    except ImportError as error:
+        if (error.name or "").startswith("vaultfs"):
+            raise
+        raise FuseUnavailable(f"The library that speaks to the kernel cannot be loaded: {error}.") from error
+    with opening.opened(path, unlocked, choices, out) as vault:
+        serve(vault, mountpoint, options, on_ready)
+
+
+def _request(args: argparse.Namespace) -> MountRequest:
+    """What `-o` says, and over it what the options of their own say."""
+    request = MountRequest()
+    for text in args.options:
+        apply(request, text)
+    request.read_only |= args.read_only
+    request.allow_other |= args.allow_other
+    request.idle = request.idle if args.idle is None else args.idle
+    request.cipher_backend = args.cipher_backend or request.cipher_backend
+    if args.passfile or args.extpass is not None:
+        request.passfiles, request.extpass = args.passfile, args.extpass
+    return request
+
+
+def _mount_options(request: MountRequest, path: Path) -> "MountOptions":
+    from vaultfs.mount.options import MountOptions
+
+    return MountOptions(
+        store_description=str(path),
+        read_only=request.read_only,
+        allow_other=request.allow_other,
+        idle_seconds=request.idle or None,
+        noxattr=not request.xattr,
+        extra=(*request.kernel, *((f"fsname={request.fsname}",) if request.fsname else ())),
+    )

@@ -1,0 +1,105 @@
+"""From what the user typed to an opened vault: store, header, password, keys; each failure with its sentence."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vaultfs.cli import passwords
+from vaultfs.cli.mountoptions import CipherBackend
+from vaultfs.cli.output import Output
+from vaultfs.errors import LockedElsewhere, StoreUnusable
+
+if TYPE_CHECKING:
+    from vaultfs.keys.header import Unlocked
+    from vaultfs.keys.headerfile import LoadedHeader
+    from vaultfs.vault.vault import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """How to open a vault; `cipher_backend` None is the default one."""
+
+    read_only: bool = False
+    accept_rollback: bool = False
+    accept_damage: bool = False
+    cipher_backend: CipherBackend | None = None
+
+
+def store_path(text: str) -> Path:
+    """The store that was named, as an absolute path. Raises StoreUnusable unless it is a folder."""
+    path = Path(os.path.abspath(text))
+    if not path.exists():
+        raise StoreUnusable(f"There is no folder {text}.")
+    if not path.is_dir():
+        raise StoreUnusable(f"{text} is not a folder.")
+    return path
+
+
+def load_header(path: Path, out: Output) -> "LoadedHeader":
+    """The header of the vault in the store `path`; warns of copies that are not as they should be.
+
+    Raises StoreUnusable, HeaderUnreadable, HeaderDamaged or UnsupportedVaultVersion.
+    """
+    from vaultfs.keys.headerfile import load
+    from vaultfs.store.directory import DirectoryStore
+
+    with DirectoryStore(path, write=False) as store:
+        loaded = load(store)
+    for note in loaded.notes:
+        out.warn(note)
+    return loaded
+
+
+def refuse_if_open(path: Path, *, write: bool) -> None:
+    """LockedElsewhere if someone has the vault open who is in the way: said before a password is asked for, in vain."""
+    from vaultfs.store.lock import holder
+
+    who = holder(path)
+    if who is not None and (write or who.mode == "write"):
+        raise LockedElsewhere(f"The vault is already open by {who}.")
+
+
+def unlock(
+    loaded: "LoadedHeader", where: passwords.PasswordSource, out: Output, prompt: str = "Password: "
+) -> "Unlocked":
+    """Get the password and open the header with it. Raises what passwords.read_password and keys.header.unlock do."""
+    from vaultfs.keys.header import unlock as unlock_header
+    from vaultfs.keys.password import normalise
+
+    password = normalise(passwords.read_password(where, prompt))
+    with out.working("Unlocking"):
+        return unlock_header(loaded.raw, password)
+
+
+@contextlib.contextmanager
+def opened(path: Path, unlocked: "Unlocked", choices: Choices, out: Output) -> Iterator["Vault"]:
+    """The open vault, locked against others meanwhile; whoever uses it closes it (serve does).
+
+    What recovery did is shown. Raises LockedElsewhere, RollbackRefused, PartlySynced, JournalDamaged, Damaged.
+    """
+    from vaultfs.cli.logs import show_log
+    from vaultfs.crypto.aead import select_backend
+    from vaultfs.store.directory import DirectoryStore
+    from vaultfs.store.lock import VaultLock
+    from vaultfs.vault.memory import GenerationMemory
+    from vaultfs.vault.vault import OpenOptions, Vault
+
+    show_log(out)
+    if choices.cipher_backend is not None:
+        select_backend(choices.cipher_backend)
+    vault_id, write = unlocked.header.vault_id, not choices.read_only
+    options = OpenOptions(
+        chunk_size=unlocked.header.chunk_size,
+        header_epoch=unlocked.header.epoch,
+        read_only=choices.read_only,
+        accept_rollback=choices.accept_rollback,
+        accept_damage=choices.accept_damage,
+        memory=GenerationMemory.default(vault_id),
+    )
+    with VaultLock.acquire(path, vault_id, write=write) as lock, DirectoryStore(path, write=write) as store:
+        if lock.foreign_note is not None:
+            out.warn(f"The store says that {lock.foreign_note} has the vault open; two writers would fork it.")
+        yield Vault.open(store, unlocked.keys, options)

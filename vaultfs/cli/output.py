@@ -1,0 +1,119 @@
+"""All that the command line prints or asks: results, warnings, errors, JSON, questions, signs of progress.
+
+Results go to stdout; everything else goes to stderr. Names that come from the store or the
+system are untrusted text: control characters in them are shown escaped, never sent to the terminal.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TextIO
+
+_RED = "\x1b[31m"
+_YELLOW = "\x1b[33m"
+_PLAIN = "\x1b[0m"
+_ERASE_LINE = "\r\x1b[K"
+
+
+def printable(text: str) -> str:
+    """The text on one line, with everything but printable characters written as a backslash escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def _sentence(text: str) -> str:
+    """The text as one printable sentence: with a capital, unless it begins with a name, and a full stop."""
+    first = text.partition(" ")[0]
+    if first.isalpha() and first.islower():
+        text = first.capitalize() + text[len(first) :]
+    return printable(text) if text.endswith((".", "!", "?")) else printable(text) + "."
+
+
+def size_text(size: int) -> str:
+    """A size in bytes for people: `64 KiB`, `1.5 GiB`."""
+    amount = float(size)
+    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
+        if amount < 1024 or unit == "TiB":
+            break
+        amount /= 1024
+    return f"{amount:.1f}".removesuffix(".0") + f" {unit}"
+
+
+class Output:
+    """Where one command's words go. `quiet` keeps only what was asked for, warnings and errors."""
+
+    def __init__(self, *, quiet: bool = False, stdout: TextIO | None = None, stderr: TextIO | None = None) -> None:
+        self.quiet = quiet
+        self._stdout = stdout or sys.stdout
+        self._stderr = stderr or sys.stderr
+        self._interactive = self._stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._colour = self._interactive and not os.environ.get("NO_COLOR")
+
+    def say(self, text: str) -> None:
+        """News the user can do without; nothing under `quiet`."""
+        if not self.quiet:
+            print(printable(text), file=self._stdout, flush=True)
+
+    def result(self, text: str) -> None:
+        """What the command was run for; printed even under `quiet`, lines kept."""
+        print("\n".join(printable(line) for line in text.split("\n")), file=self._stdout, flush=True)
+
+    def facts(self, rows: Iterable[tuple[str, str]]) -> None:
+        """Aligned `name: value` lines."""
+        rows = list(rows)
+        width = max((len(name) for name, _ in rows), default=0) + 1
+        for name, value in rows:
+            self.result(f"{name + ':':<{width}} {value}")
+
+    def table(self, heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Columns as wide as their widest cell, under a heading."""
+        cells = [[printable(cell) for cell in row] for row in (heading, *rows)]
+        widths = [max(len(row[column]) for row in cells) for column in range(len(heading))]
+        for row in cells:
+            self.result("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+    def json(self, value: object) -> None:
+        """One JSON document on stdout, and nothing else there."""
+        print(json.dumps(value, indent=2, ensure_ascii=True), file=self._stdout, flush=True)
+
+    def note(self, text: str) -> None:
+        """News that is no result, on stderr; nothing under `quiet`."""
+        if not self.quiet:
+            self._complain("", text)
+
+    def warn(self, text: str) -> None:
+        """Something the user should know although the command goes on."""
+        self._complain("warning: ", text, _YELLOW)
+
+    def error(self, text: str) -> None:
+        """The one sentence about why the command failed."""
+        self._complain("", text, _RED)
+
+    def trace(self, text: str) -> None:
+        """A traceback, asked for with --debug."""
+        self._stderr.write(text)
+
+    def _complain(self, kind: str, text: str, colour: str = "") -> None:
+        start, end = (colour, _PLAIN) if self._colour and colour else ("", "")
+        print(f"{start}vaultfs: {kind}{_sentence(text)}{end}", file=self._stderr, flush=True)
+
+    def confirm(self, question: str) -> bool:
+        """Ask on the terminal; only a typed `yes` is a yes."""
+        self._stderr.write(f"{printable(question)} Type yes to go on: ")
+        self._stderr.flush()
+        return sys.stdin.readline().strip().lower() == "yes"
+
+    @contextmanager
+    def working(self, text: str) -> Iterator[None]:
+        """Show on a terminal that something takes a while, and erase that afterwards."""
+        shown = self._interactive and not self.quiet
+        if shown:
+            self._stderr.write(f"{printable(text)} …")
+            self._stderr.flush()
+        try:
+            yield
+        finally:
+            if shown:
+                self._stderr.write(_ERASE_LINE)
+                self._stderr.flush()

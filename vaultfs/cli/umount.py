@@ -1,0 +1,24 @@
+"""`vaultfs umount MOUNTPOINT`: close a vault, and return when everything is written."""
+
+import argparse
+
+from vaultfs.cli.output import Output
+
+SUMMARY = "Close a mounted vault."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `umount`."""
+    parser.add_argument("mountpoint", metavar="MOUNTPOINT", help="the folder in which the vault appears")
+    parser.add_argument(
+        "--lazy", action="store_true", help="take it out of sight at once, even if it is in use, and do not wait"
+    )
+
+
+def run(args: argparse.Namespace, out: Output) -> None:
+    """Unmount, and wait for the end of the process that served the vault."""
+    from vaultfs.mount.unmounting import unmount
+
+    with out.working("Writing what is left"):
+        unmount(args.mountpoint, lazy=args.lazy)
+    out.say(f"{args.mountpoint} is closed.")

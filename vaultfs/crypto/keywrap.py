@@ -1,0 +1,60 @@
+"""Deterministic wrapping of keys by keys: AES-SIV (RFC 5297) with a 64-byte key and one AAD string.
+
+The result is the 16-byte synthetic IV, which is also the tag, then the ciphertext. SIV needs no nonce:
+a key may wrap any number of others. What wraps the master key goes by pycryptodome (`wrap_master`),
+what wraps file keys by OpenSSL (`wrap`), which is faster; both give the same bytes.
+"""
+
+from vaultfs.crypto.aead import AuthenticationError
+
+KEK_SIZE = 64
+OVERHEAD = 16
+
+
+def wrap(kek: bytes, key: bytes, aad: bytes) -> bytes:
+    """`key` (1 byte or more) wrapped under a 64-byte `kek`: 16 bytes longer. ValueError on a wrong size."""
+    from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
+    _check_kek(kek)
+    return AESSIV(kek).encrypt(key, [aad])
+
+
+def unwrap(kek: bytes, wrapped: bytes, aad: bytes) -> bytes:
+    """What `wrap` or `wrap_master` wrapped; AuthenticationError if key, AAD or a byte differs."""
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
+    _check_kek(kek)
+    try:
+        return AESSIV(kek).decrypt(wrapped, [aad])
+    except InvalidTag:
+        raise AuthenticationError from None
+
+
+def wrap_master(kek: bytes, key: bytes, aad: bytes) -> bytes:
+    """The same bytes as `wrap`, by pycryptodome."""
+    from Crypto.Cipher import AES
+
+    _check_kek(kek)
+    cipher = AES.new(kek, AES.MODE_SIV)
+    cipher.update(aad)
+    ciphertext, tag = cipher.encrypt_and_digest(key)
+    return tag + ciphertext
+
+
+def unwrap_master(kek: bytes, wrapped: bytes, aad: bytes) -> bytes:
+    """The same as `unwrap`, by pycryptodome."""
+    from Crypto.Cipher import AES
+
+    _check_kek(kek)
+    cipher = AES.new(kek, AES.MODE_SIV)
+    cipher.update(aad)
+    try:
+        return cipher.decrypt_and_verify(wrapped[OVERHEAD:], wrapped[:OVERHEAD])
+    except ValueError:
+        raise AuthenticationError from None
+
+
+def _check_kek(kek: bytes) -> None:
+    if len(kek) != KEK_SIZE:
+        raise ValueError("a key-wrapping key is 64 bytes")

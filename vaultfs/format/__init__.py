@@ -1,0 +1,1 @@
+"""The on-disk format: FORMAT.md in words, constants and size arithmetic in code."""

@@ -1,0 +1,62 @@
+"""Where each kind of object lives in the store, and how large slots and files come out."""
+
+from vaultfs.format.constants import OBJECT_HEADER_SIZE, ROOT_SLOTS, SLOT_OVERHEAD
+
+HEADER_PATH = "vaultfs.json"
+HEADER_BACKUP_PATH = "vaultfs.json.backup"
+LOCK_PATH = "lock"
+JOURNAL_FOLDER = "journal"
+OBJECTS_FOLDER = "objects"
+BALLAST_PATH = "journal/ballast"
+
+
+def object_path(name: bytes) -> str:
+    """The path of an object: its 16-byte name in hex, split after the first byte."""
+    digits = name.hex()
+    return f"objects/{digits[:2]}/{digits[2:]}"
+
+
+def object_folder(name: bytes) -> str:
+    """The folder an object is in."""
+    return f"objects/{name[:1].hex()}"
+
+
+def object_folders() -> list[str]:
+    """The 256 object folders, all made at init."""
+    return [f"objects/{number:02x}" for number in range(256)]
+
+
+def object_name(path: str) -> bytes | None:
+    """The 16-byte name of the object at `path`, or None if no object is called so."""
+    parts = path.split("/")
+    if len(parts) != 3 or parts[0] != OBJECTS_FOLDER or len(parts[1]) != 2 or len(parts[2]) != 30:
+        return None
+    digits = parts[1] + parts[2]
+    if any(digit not in "0123456789abcdef" for digit in digits):
+        return None
+    return bytes.fromhex(digits)
+
+
+def root_path(generation: int) -> str:
+    """The root slot a generation is written to first."""
+    return f"root.{generation % ROOT_SLOTS}"
+
+
+def root_slot_path(slot: int) -> str:
+    """The path of root slot 0 or 1."""
+    return f"root.{slot}"
+
+
+def journal_path(number: int) -> str:
+    """The path of a journal file."""
+    return f"{JOURNAL_FOLDER}/{number:08x}"
+
+
+def slot_size(chunk_size: int) -> int:
+    """Bytes one slot takes in a segment."""
+    return chunk_size + SLOT_OVERHEAD
+
+
+def slot_offset(slot: int, chunk_size: int) -> int:
+    """Where a slot begins in its segment."""
+    return OBJECT_HEADER_SIZE + slot * (chunk_size + SLOT_OVERHEAD)

@@ -1,0 +1,152 @@
+"""What a vault header says, and its JSON members: values checked one by one, in both directions.
+
+Unknown versions, features, ciphers, slot types and KDFs are refused by name (UnsupportedVaultVersion): they
+are what a newer vaultfs writes. Anything else out of place is a ValueError with a sentence.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from vaultfs.crypto.kdf import Argon2id, Kdf, Scrypt
+from vaultfs.crypto.keywrap import OVERHEAD
+from vaultfs.errors import UnsupportedVaultVersion
+from vaultfs.format.constants import CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, FORMAT_VERSION, KEY_SIZE, VAULT_ID_SIZE
+from vaultfs.keys.slots import PASSWORD, SLOT_ID_SIZE, KeySlot, check_costs
+from vaultfs.keys.strictjson import (
+    Members,
+    as_bytes,
+    as_integer,
+    as_list,
+    as_match,
+    as_object,
+    as_text,
+    require_members,
+)
+
+FORMAT = "vaultfs"
+CIPHER = "AES-256-GCM"
+SUPPORTED_FEATURES: frozenset[str] = frozenset()
+SLOT_TYPES = frozenset({PASSWORD})
+MOST_SLOTS = 32
+MOST_FEATURES = 64
+LONGEST_LABEL = 256
+LARGEST_EPOCH = 2**63 - 1
+LARGEST_COST = 2**63 - 1  # the real limits are in `check_costs`, which says more about a cost than its form
+CREATED = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+HEADER_MEMBERS = ("format", "version", "vault_id", "epoch", "features", "cipher", "chunk_size", "slots")
+SLOT_MEMBERS = ("id", "type", "label", "created", "kdf", "wrapped")
+KDF_MEMBERS = ("name", "params", "salt")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A header of format version 1: `vault_id` is 16 bytes, `epoch` 1 or more, `chunk_size` bytes, 1 to 32 slots."""
+
+    vault_id: bytes
+    epoch: int
+    chunk_size: int
+    slots: tuple[KeySlot, ...]
+    features: tuple[str, ...] = ()
+    cipher: str = CIPHER
+    version: int = FORMAT_VERSION
+
+
+def header_members(header: Header) -> Members:
+    """The JSON members of a header, in file order."""
+    return {
+        "format": FORMAT,
+        "version": header.version,
+        "vault_id": header.vault_id.hex(),
+        "epoch": header.epoch,
+        "features": list(header.features),
+        "cipher": header.cipher,
+        "chunk_size": header.chunk_size,
+        "slots": [_slot_members(slot) for slot in header.slots],
+    }
+
+
+def header_from_members(members: Members) -> Header:
+    """The header with these JSON members; UnsupportedVaultVersion or ValueError if it is not one."""
+    # In this order: a newer header may differ in all the rest, and should be called newer, not damaged.
+    _check_newer(members)
+    require_members(members, "it", HEADER_MEMBERS)
+    chunk_size = as_integer(members["chunk_size"], "chunk_size", CHUNK_SIZE_MIN, CHUNK_SIZE_MAX)
+    if chunk_size & (chunk_size - 1):
+        raise ValueError("chunk_size is not a power of two")
+    slots = tuple(_slot_from_members(slot) for slot in as_list(members["slots"], "slots", MOST_SLOTS))
+    if not slots:
+        raise ValueError("it has no key slot")
+    if len({slot.id for slot in slots}) != len(slots):
+        raise ValueError("two key slots have the same id")
+    return Header(
+        vault_id=as_bytes(members["vault_id"], "vault_id", VAULT_ID_SIZE, VAULT_ID_SIZE),
+        epoch=as_integer(members["epoch"], "epoch", 1, LARGEST_EPOCH),
+        chunk_size=chunk_size,
+        slots=slots,
+    )
+
+
+def _check_newer(members: Members) -> None:
+    if members.get("format") != FORMAT:
+        raise ValueError(f'its "format" is not "{FORMAT}"')
+    version = as_integer(members.get("version"), "version", 1, 2**31)
+    if version != FORMAT_VERSION:
+        raise UnsupportedVaultVersion(
+            f"The vault has format version {version}; this vaultfs reads version {FORMAT_VERSION}."
+        )
+    for feature in as_list(members.get("features"), "features", MOST_FEATURES):
+        _known(feature, "feature", SUPPORTED_FEATURES)
+    _known(members.get("cipher"), "cipher", {CIPHER})
+
+
+def _slot_members(slot: KeySlot) -> Members:
+    kdf = slot.kdf
+    if isinstance(kdf, Argon2id):
+        name, params = "argon2id", {"memory_kib": kdf.memory_kib, "passes": kdf.passes, "lanes": kdf.lanes}
+    else:
+        name, params = "scrypt", {"log_n": kdf.log_n, "r": kdf.r, "p": kdf.p}
+    return {
+        "id": slot.id.hex(),
+        "type": slot.type,
+        "label": slot.label,
+        "created": slot.created,
+        "kdf": {"name": name, "params": params, "salt": slot.salt.hex()},
+        "wrapped": slot.wrapped.hex(),
+    }
+
+
+def _slot_from_members(value: object) -> KeySlot:
+    members = as_object(value, "a key slot")
+    slot_type = _known(members.get("type"), "key slot type", SLOT_TYPES)
+    require_members(members, "a key slot", SLOT_MEMBERS)
+    kdf = as_object(members["kdf"], "kdf")
+    require_members(kdf, "kdf", KDF_MEMBERS)
+    costs = _costs_from_members(kdf["name"], as_object(kdf["params"], "kdf params"))
+    check_costs(costs)
+    return KeySlot(
+        id=as_bytes(members["id"], "key slot id", SLOT_ID_SIZE, SLOT_ID_SIZE),
+        type=slot_type,
+        label=as_text(members["label"], "key slot label", LONGEST_LABEL),
+        created=as_match(members["created"], "key slot creation time", CREATED),
+        kdf=costs,
+        salt=as_bytes(kdf["salt"], "kdf salt", 16, 32),
+        wrapped=as_bytes(members["wrapped"], "wrapped key", KEY_SIZE + OVERHEAD, KEY_SIZE + OVERHEAD),
+    )
+
+
+def _costs_from_members(name: object, params: Members) -> Kdf:
+    def cost(member: str) -> int:
+        return as_integer(params[member], f"kdf {member}", 0, LARGEST_COST)
+
+    if _known(name, "KDF", {"argon2id", "scrypt"}) == "argon2id":
+        require_members(params, "kdf params", ("memory_kib", "passes", "lanes"))
+        return Argon2id(cost("memory_kib"), cost("passes"), cost("lanes"))
+    require_members(params, "kdf params", ("log_n", "r", "p"))
+    return Scrypt(cost("log_n"), cost("r"), cost("p"))
+
+
+def _known(value: object, what: str, known: Collection[str]) -> str:
+    name = as_text(value, what, 64)
+    if name not in known:
+        raise UnsupportedVaultVersion(f'The vault uses the {what} "{name}", which this vaultfs does not know.')
+    return name

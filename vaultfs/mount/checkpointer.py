@@ -1,0 +1,72 @@
+"""Decides when a checkpoint runs, and runs it beside the requests."""
+
+import logging
+import time
+
+import trio
+
+from vaultfs.mount.workers import Workers
+from vaultfs.vault.checkpointing import CheckpointJob
+from vaultfs.vault.vault import Vault
+
+_log = logging.getLogger("vaultfs.mount")
+
+_TICK = 0.25  # seconds between looks while there is something to commit
+_LONGEST_WAIT = 10.0  # seconds until what was changed is committed although the vault has not asked
+_RETRY = 0.05  # seconds, when a checkpoint is needed and there is none to run
+
+
+class Checkpointer:
+    """One per mount. `watch` is its trio task; it sleeps without waking while nothing changes."""
+
+    def __init__(self, vault: Vault, workers: Workers) -> None:
+        self._vault = vault
+        self._workers = workers
+        self._changed = trio.Event()
+        self._running: trio.Event | None = None
+
+    def poke(self) -> None:
+        """Something changed."""
+        self._changed.set()
+
+    async def watch(self) -> None:
+        """Checkpoint when the vault wants one, until cancelled."""
+        while True:
+            await self._changed.wait()
+            self._changed = trio.Event()
+            await self._until_wanted()
+            try:
+                await self.checkpoint()
+                self._vault.evict()
+            except Exception:
+                _log.exception("the checkpoint failed")
+            if self._vault.wants_checkpoint(time.monotonic()):
+                self.poke()
+
+    async def checkpoint(self) -> None:
+        """Return when a checkpoint has ended: the running one, or else a new one. The vault keeps what failed."""
+        if self._running is not None:
+            await self._running.wait()
+            return
+        job = self._vault.begin_checkpoint()
+        if job is None:  # the last one is still cleaning up, or there is no room for another
+            await trio.sleep(_RETRY)
+            return
+        with trio.CancelScope(shield=True):
+            if await self._finish(job):
+                await self._workers.run(job.clean_up)
+
+    async def _finish(self, job: CheckpointJob) -> bool:
+        """Let those go on who wait, whatever comes of it; True if the checkpoint is durable."""
+        ended = self._running = trio.Event()
+        try:
+            await self._workers.run(job.run)
+            return job.finish()
+        finally:
+            self._running = None
+            ended.set()
+
+    async def _until_wanted(self) -> None:
+        latest = time.monotonic() + _LONGEST_WAIT
+        while (now := time.monotonic()) < latest and not self._vault.wants_checkpoint(now):
+            await trio.sleep(_TICK)

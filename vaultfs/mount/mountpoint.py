@@ -1,0 +1,68 @@
+"""Checks, before anything is opened or forked, that a vault can be mounted at a place."""
+
+import os
+import stat
+
+from vaultfs.errors import FuseUnavailable, MountpointUnusable
+from vaultfs.mount.mounttable import mount_at
+from vaultfs.mount.unmounting import absolute, clear_stale, fusermount, is_stale
+
+_DEVICE = "/dev/fuse"
+_CONFIGURATION = "/etc/fuse.conf"
+
+
+def prepare_mountpoint(mountpoint: str, store: str, *, allow_other: bool = False) -> str:
+    """The mountpoint's absolute path, once everything a mount needs is there.
+
+    What a dead process left mounted there is cleared. A folder that is not empty will do: its content is hidden
+    while the vault is mounted. Raises MountpointUnusable, FuseUnavailable.
+    """
+    check_fuse(allow_other=allow_other)
+    path = absolute(mountpoint)
+    if is_stale(path):
+        clear_stale(path)
+    _check_folder(path)
+    mount = mount_at(path)
+    if mount is not None:
+        raise MountpointUnusable(f"{path} is a mountpoint already, of {mount.source} ({mount.filesystem})")
+    _check_apart(path, os.path.realpath(store))
+    return path
+
+
+def check_fuse(*, allow_other: bool = False) -> None:
+    """Raise FuseUnavailable if this user cannot mount anything through FUSE here."""
+    if not os.path.exists(_DEVICE):
+        raise FuseUnavailable(f"there is no {_DEVICE}: load the kernel's fuse module, or give the container the device")
+    if os.geteuid() == 0:
+        return
+    if fusermount() is None:
+        raise FuseUnavailable("there is no fusermount3, which mounts for ordinary users: install the package fuse3")
+    if allow_other and not _user_allow_other():
+        raise FuseUnavailable(f"allow_other needs the line user_allow_other in {_CONFIGURATION}")
+
+
+def _check_folder(path: str) -> None:
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise MountpointUnusable(f"the mountpoint {path} cannot be used: {error.strerror}") from error
+    if not stat.S_ISDIR(found.st_mode):
+        raise MountpointUnusable(f"the mountpoint {path} is not a folder")
+    if os.geteuid() != 0 and not os.access(path, os.W_OK):
+        raise MountpointUnusable(f"the mountpoint {path} is not writable, which fusermount3 asks for")
+
+
+def _check_apart(path: str, store: str) -> None:
+    common = os.path.commonpath([path, store])
+    if common == path:
+        raise MountpointUnusable(f"the mountpoint {path} would hide the store {store}")
+    if common == store:
+        raise MountpointUnusable(f"the mountpoint {path} is inside the store {store}")
+
+
+def _user_allow_other() -> bool:
+    try:
+        with open(_CONFIGURATION, encoding="utf-8", errors="replace") as configuration:
+            return any(line.strip() == "user_allow_other" for line in configuration)
+    except OSError:
+        return False

@@ -1,0 +1,278 @@
+"""The request handlers: each translates one kernel request into one vault operation and its result back."""
+
+# ruff: noqa: D102  what each handler must do is said by pyfuse3.Operations
+
+import os
+import stat
+from collections.abc import Sequence
+from typing import cast
+
+import pyfuse3
+from pyfuse3 import EntryAttributes, FileInfo, ReaddirToken, RequestContext, SetattrFields, StatvfsData
+
+from vaultfs.errors import Damaged, NotFound
+from vaultfs.mount.attributes import absent, attributes_of, dot, filesystem_attributes, unreadable
+from vaultfs.mount.listing import Listings
+from vaultfs.mount.runner import Runner
+from vaultfs.mount.syncing import Syncer
+from vaultfs.mount.translation import handler
+from vaultfs.vault.inode import Inode, SetAttr
+from vaultfs.vault.readplan import ReadPlan
+from vaultfs.vault.vault import Vault
+
+_DOTS = (b".", b"..")
+
+
+class VaultOperations(pyfuse3.Operations):
+    """The vault as pyfuse3 wants it.
+
+    A file handle is the inode's id: reads and writes need nothing else, and the vault counts the opens.
+    `flush` and `access` stay unimplemented: after one ENOSYS the kernel stops asking for the first, and
+    never asks for the second under `default_permissions`.
+    """
+
+    supports_dot_lookup = True
+    enable_writeback_cache = True
+    enable_acl = True
+
+    def __init__(self, vault: Vault, runner: Runner) -> None:
+        super().__init__()
+        self._vault = vault
+        self._run = runner.run
+        self._change = runner.change
+        self._workers = runner.workers
+        self._syncer = Syncer(vault, runner)
+        self._listings = Listings()
+        self._absent = absent()
+        self.requests = 0
+        self.active = 0
+        self.open_handles = 0
+
+    # Names and attributes
+
+    @handler
+    async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
+        try:
+            return self._known(await self._run(self._vault.lookup, parent_inode, name))
+        except NotFound:
+            return self._absent
+
+    @handler
+    async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
+        for inode, count in inode_list:
+            await self._run(self._vault.forget, inode, count)
+
+    @handler
+    async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
+        return self._attributes(await self._run(self._vault.getattr, inode))
+
+    @handler
+    async def setattr(
+        self,
+        inode: int,
+        attr: EntryAttributes,
+        fields: SetattrFields,
+        fh: int | None,
+        ctx: RequestContext,
+    ) -> EntryAttributes:
+        return self._attributes(await self._change(self._vault.setattr, inode, _wanted(attr, fields)))
+
+    @handler
+    async def readlink(self, inode: int, ctx: RequestContext) -> bytes:
+        return await self._run(self._vault.readlink, inode)
+
+    # Changes to directories
+
+    @handler
+    async def mknod(self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext) -> EntryAttributes:
+        return self._known(await self._create(parent_inode, name, mode, ctx, rdev))
+
+    @handler
+    async def mkdir(self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext) -> EntryAttributes:
+        return self._known(await self._create(parent_inode, name, mode, ctx))
+
+    @handler
+    async def symlink(self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext) -> EntryAttributes:
+        return self._known(await self._create(parent_inode, name, stat.S_IFLNK | 0o777, ctx, 0, target))
+
+    @handler
+    async def create(
+        self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
+    ) -> tuple[FileInfo, EntryAttributes]:
+        inode = await self._create(parent_inode, name, stat.S_IFREG | stat.S_IMODE(mode), ctx)
+        attributes = self._known(inode)
+        return await self._opened(inode.id), attributes
+
+    @handler
+    async def link(self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext) -> EntryAttributes:
+        return self._known(await self._change(self._vault.link, inode, new_parent_inode, new_name))
+
+    @handler
+    async def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
+        await self._change(self._vault.unlink, parent_inode, name)
+
+    @handler
+    async def rmdir(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
+        await self._change(self._vault.rmdir, parent_inode, name)
+
+    @handler
+    async def rename(
+        self,
+        parent_inode_old: int,
+        name_old: bytes,
+        parent_inode_new: int,
+        name_new: bytes,
+        flags: int,
+        ctx: RequestContext,
+    ) -> None:
+        await self._change(self._vault.rename, parent_inode_old, name_old, parent_inode_new, name_new, flags)
+
+    # Open files
+
+    @handler
+    async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
+        if flags & os.O_TRUNC:
+            await self._change(self._vault.setattr, inode, SetAttr(size=0))
+        return await self._opened(inode)
+
+    @handler
+    async def read(self, fh: int, off: int, size: int) -> bytes:
+        plan = await self._run(self._vault.read_plan, fh, off, size)
+        try:
+            return await self._content(plan)
+        except Damaged:
+            newer = await self._run(self._vault.reread, plan)
+            if newer is None:
+                raise
+            return await self._content(newer)
+
+    @handler
+    async def write(self, fh: int, off: int, buf: bytes) -> int:
+        return await self._change(self._vault.write, fh, off, buf)
+
+    @handler
+    async def fsync(self, fh: int, datasync: bool) -> None:
+        await self._syncer.sync(fh)
+
+    @handler
+    async def release(self, fh: int) -> None:
+        self.open_handles -= 1
+        await self._run(self._vault.release, fh)
+
+    # Open directories
+
+    @handler
+    async def opendir(self, inode: int, ctx: RequestContext) -> int:
+        self.open_handles += 1
+        return self._listings.open(inode)
+
+    @handler
+    async def readdir(self, fh: int, start_id: int, token: ReaddirToken) -> None:
+        listing = self._listings[fh]
+        if start_id == 0:
+            listing.entries = await self._run(self._names, listing.directory)
+        for position in range(start_id, len(listing.entries)):
+            name, inode = listing.entries[position]
+            attributes = await self._listed(listing.directory, name, inode)
+            if attributes is not None and not self._reply(token, name, attributes, position + 1):
+                break
+
+    @handler
+    async def releasedir(self, fh: int) -> None:
+        self.open_handles -= 1
+        self._listings.close(fh)
+
+    @handler
+    async def fsyncdir(self, fh: int, datasync: bool) -> None:
+        await self._syncer.sync(self._listings[fh].directory)
+
+    # Extended attributes, and the filesystem itself
+
+    @handler
+    async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
+        return await self._run(self._vault.getxattr, inode, name)
+
+    @handler
+    async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
+        return await self._run(self._vault.listxattr, inode)
+
+    @handler
+    async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
+        await self._change(self._vault.setxattr, inode, name, value)
+
+    @handler
+    async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
+        await self._change(self._vault.removexattr, inode, name)
+
+    @handler
+    async def statfs(self, ctx: RequestContext) -> StatvfsData:
+        return filesystem_attributes(await self._run(self._vault.statfs))
+
+    # What the handlers share
+
+    async def _create(
+        self, parent: int, name: bytes, mode: int, ctx: RequestContext, rdev: int = 0, target: bytes = b""
+    ) -> Inode:
+        return await self._change(self._vault.create_inode, parent, name, mode, ctx.uid, ctx.gid, rdev, target)
+
+    async def _opened(self, inode: int) -> FileInfo:
+        await self._run(self._vault.open_inode, inode)
+        self.open_handles += 1
+        return FileInfo(fh=inode, keep_cache=True)
+
+    async def _content(self, plan: ReadPlan) -> bytes:
+        content = plan.run(False)
+        if content is None:
+            content = await self._workers.run(plan.run, True)
+        return cast(bytes, content)  # pyfuse3 takes any buffer, and says bytes
+
+    def _attributes(self, inode: Inode) -> EntryAttributes:
+        return attributes_of(inode, self._vault.blocks(inode))
+
+    def _known(self, inode: Inode) -> EntryAttributes:
+        """The attributes for a reply by which the kernel learns of the inode: one lookup more to be forgotten."""
+        attributes = self._attributes(inode)
+        self._vault.remember(inode.id)
+        return attributes
+
+    def _names(self, directory: int) -> list[tuple[bytes, int]]:
+        parent = self._vault.lookup(directory, b"..")
+        return [(b".", directory), (b"..", parent.id), *self._vault.list_directory(directory)]
+
+    async def _listed(self, directory: int, name: bytes, inode: int) -> EntryAttributes | None:
+        if name in _DOTS:
+            return dot(inode)
+        try:
+            found = await self._run(self._vault.readdir_entry, directory, name)
+        except Damaged:
+            return unreadable(inode)
+        return None if found is None else self._attributes(found)
+
+    def _reply(self, token: ReaddirToken, name: bytes, attributes: EntryAttributes, position: int) -> bool:
+        fits = pyfuse3.readdir_reply(token, name, attributes, position)
+        if fits and name not in _DOTS:
+            self._vault.remember(attributes.st_ino)
+        return fits
+
+
+class PlainOperations(VaultOperations):
+    """The same without extended attributes: the kernel is told once, and saves a request before each write(2)."""
+
+    enable_acl = False
+    getxattr = pyfuse3.Operations.getxattr
+    listxattr = pyfuse3.Operations.listxattr
+    setxattr = pyfuse3.Operations.setxattr
+    removexattr = pyfuse3.Operations.removexattr
+
+
+def _wanted(attr: EntryAttributes, fields: SetattrFields) -> SetAttr:
+    # Under the writeback cache the kernel keeps the times itself, and its ctime is the one programs have seen.
+    return SetAttr(
+        mode=stat.S_IMODE(attr.st_mode) if fields.update_mode else None,
+        uid=attr.st_uid if fields.update_uid else None,
+        gid=attr.st_gid if fields.update_gid else None,
+        size=attr.st_size if fields.update_size else None,
+        atime=attr.st_atime_ns if fields.update_atime else None,
+        mtime=attr.st_mtime_ns if fields.update_mtime else None,
+        ctime=attr.st_ctime_ns if fields.update_ctime else None,
+    )

@@ -1,0 +1,100 @@
+"""One mount from beginning to end: mounts, serves requests beside the background tasks, and closes the vault."""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pyfuse3
+import trio
+
+from vaultfs.errors import FuseUnavailable, VaultfsError
+from vaultfs.mount import session_loop
+from vaultfs.mount.checkpointer import Checkpointer
+from vaultfs.mount.ending import Ending
+from vaultfs.mount.notify import notify
+from vaultfs.mount.operations import PlainOperations, VaultOperations
+from vaultfs.mount.options import MountOptions, libfuse_options
+from vaultfs.mount.readahead import raise_read_ahead
+from vaultfs.mount.runner import Runner
+from vaultfs.mount.workers import Workers
+from vaultfs.vault.vault import Vault
+
+_log = logging.getLogger("vaultfs.mount")
+
+# Seconds a thread may keep the GIL another one waits for: at Python's 5 ms a busy worker would add that to a request.
+_SWITCH_INTERVAL = 0.0001
+# pyfuse3 keeps this many idle tasks, so that a burst of requests finds them ready.
+_IDLE_TASKS = 8
+
+
+def serve(vault: Vault, mountpoint: str, options: MountOptions, on_ready: Callable[[], None]) -> None:
+    """Serve the vault at an absolute path until it is unmounted, then close it.
+
+    `on_ready` is called once, when the mount answers. A signal (TERM, INT, HUP), an outside unmount and being idle
+    all end it. The vault is closed whatever happens. Raises FuseUnavailable if it cannot be mounted.
+    """
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+    with _signals_ignored():
+        try:
+            _serve(vault, mountpoint, options, on_ready)
+        finally:
+            notify("STOPPING=1")
+            vault.close()
+
+
+def _serve(vault: Vault, mountpoint: str, options: MountOptions, on_ready: Callable[[], None]) -> None:
+    workers = Workers()
+    checkpointer = Checkpointer(vault, workers)
+    kind = PlainOperations if options.noxattr else VaultOperations
+    operations = kind(vault, Runner(workers, checkpointer))
+    _mount(operations, mountpoint, options)
+    ending = Ending(operations, workers, mountpoint)
+    try:
+        trio.run(_run, checkpointer, ending, mountpoint, options, on_ready)
+    except* OSError as failures:
+        raise VaultfsError(f"the connection to the kernel failed: {failures.exceptions[0]}") from failures
+    finally:
+        pyfuse3.close(unmount=not ending.detached)
+
+
+def _mount(operations: VaultOperations, mountpoint: str, options: MountOptions) -> None:
+    session_loop.install()
+    try:
+        pyfuse3.init(operations, mountpoint, libfuse_options(options))
+    except RuntimeError as error:
+        raise FuseUnavailable(f"{mountpoint} could not be mounted (see the message above): {error}") from error
+
+
+async def _run(
+    checkpointer: Checkpointer, ending: Ending, mountpoint: str, options: MountOptions, on_ready: Callable[[], None]
+) -> None:
+    async with trio.open_nursery() as background:
+        background.start_soon(checkpointer.watch)
+        background.start_soon(ending.watch_signals)
+        if options.idle_seconds is not None:
+            background.start_soon(ending.watch_idle, options.idle_seconds)
+        background.start_soon(_announce, mountpoint, on_ready)
+        await pyfuse3.main(min_tasks=_IDLE_TASKS)
+        background.cancel_scope.cancel()
+
+
+async def _announce(mountpoint: str, on_ready: Callable[[], None]) -> None:
+    await trio.to_thread.run_sync(os.statvfs, mountpoint, abandon_on_cancel=True)
+    raise_read_ahead(mountpoint)  # not before the kernel has had its answer to INIT, which sets it too
+    on_ready()
+    notify("READY=1")
+
+
+@contextmanager
+def _signals_ignored() -> Iterator[None]:
+    """What asks the process to end is heard by the session; while the vault is closed, nothing may cut that short."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, action in before.items():
+            signal.signal(number, action)

@@ -1,0 +1,54 @@
+"""fsync: the steps of a sync in their order, the journal flushed once for all who wait for it."""
+
+import trio
+
+from vaultfs.mount.runner import Runner
+from vaultfs.vault.syncing import SyncPlan
+from vaultfs.vault.vault import Vault
+
+
+class _Round:
+    """One flush of the journal, and those who wait for it."""
+
+    def __init__(self) -> None:
+        self.plan: SyncPlan | None = None
+        self.flushed = False
+        self.error: Exception | None = None
+
+
+class Syncer:
+    """Group commit: a sync marked while a flush runs shares the next one with all the others marked until then."""
+
+    def __init__(self, vault: Vault, runner: Runner) -> None:
+        self._vault = vault
+        self._runner = runner
+        self._flushing = trio.Lock()
+        self._next = _Round()
+
+    async def sync(self, inode: int | None) -> None:
+        """Make an inode's content and metadata durable; None: everything."""
+        plan = await self._runner.run(self._vault.begin_sync, inode)
+        if not plan.needed:
+            return
+        await self._runner.workers.run(plan.flush_content)
+        plan.mark()
+        await self._flush(plan)
+        plan.done()
+
+    async def _flush(self, plan: SyncPlan) -> None:
+        joined = self._next
+        joined.plan = plan  # the newest one: its journal holds, or comes after, what the others marked
+        async with self._flushing:
+            if not joined.flushed:
+                self._next = _Round()
+                await self._run(joined)
+        if joined.error is not None:
+            raise joined.error
+
+    async def _run(self, joined: _Round) -> None:
+        assert joined.plan is not None
+        joined.flushed = True
+        try:
+            await self._runner.workers.run(joined.plan.flush_journal)
+        except Exception as error:
+            joined.error = error

@@ -1,0 +1,121 @@
+"""Takes mounts down: from outside for `vaultfs umount`, from inside at a signal, and the remains of dead ones."""
+
+import errno
+import os
+import select
+import shutil
+import subprocess
+from pathlib import Path
+
+from vaultfs.errors import MountpointUnusable, StoreUnusable, VaultfsError
+from vaultfs.mount.holders import users_of
+from vaultfs.mount.mounttable import Mount, mount_at
+from vaultfs.mount.system import umount
+from vaultfs.store.holder import this_host
+from vaultfs.store.lock import holder
+
+END_TIMEOUT = 60.0  # seconds a daemon may take for its last checkpoint
+
+
+def unmount(mountpoint: str, *, lazy: bool = False, timeout: float = END_TIMEOUT) -> None:
+    """Unmount a vault and wait until its process has written everything and ended.
+
+    `lazy` takes it out of sight at once even if it is in use. Raises MountpointUnusable if no vault is mounted
+    there or it is in use, VaultfsError if the process has not ended after `timeout` seconds.
+    """
+    path = absolute(mountpoint)
+    mount = mount_at(path)
+    if mount is None or not mount.is_vault:
+        raise MountpointUnusable(f"no vault is mounted on {path}")
+    process = _daemon(mount)
+    try:
+        _detach_or_explain(path, lazy)
+        if process is not None and not lazy and not _ended(process, timeout):
+            raise VaultfsError(f"{path} is unmounted, but its process is still writing after {timeout:.0f} seconds")
+    finally:
+        if process is not None:
+            os.close(process)
+
+
+def detach(path: str, *, lazy: bool = False) -> None:
+    """Unmount by system call or, for an ordinary user, by fusermount3(1). Raises OSError (EBUSY if in use)."""
+    if os.geteuid() == 0:
+        try:
+            umount(path, lazy=lazy)
+        except PermissionError:
+            _fusermount(path, lazy)
+    else:
+        _fusermount(path, lazy)
+
+
+def is_stale(path: str) -> bool:
+    """Whether a FUSE mount is there whose process is gone."""
+    try:
+        os.statvfs(path)  # not stat: that is answered from what the kernel remembers
+    except OSError as error:
+        return error.errno == errno.ENOTCONN
+    return False
+
+
+def clear_stale(path: str) -> None:
+    """Remove what a dead process left mounted. Raises MountpointUnusable."""
+    try:
+        detach(path, lazy=True)
+    except OSError as error:
+        raise MountpointUnusable(
+            f"{path} is what a vaultfs that died left behind, and could not be unmounted: {error.strerror}"
+        ) from error
+
+
+def in_use(path: str) -> str:
+    """A clause saying who keeps the mount at an absolute path busy."""
+    users = users_of(path)
+    return f"{path} is in use by {', '.join(map(str, users)) or 'a process of another user'}"
+
+
+def fusermount() -> str | None:
+    """The path of the helper that mounts and unmounts for ordinary users."""
+    return shutil.which("fusermount3") or shutil.which("fusermount")
+
+
+def absolute(path: str) -> str:
+    """The path as the mount table has it: links resolved, though nothing behind a dead mount is touched."""
+    parent, name = os.path.split(os.path.abspath(path))
+    return os.path.realpath(path) if os.path.islink(path) else os.path.join(os.path.realpath(parent), name)
+
+
+def _detach_or_explain(path: str, lazy: bool) -> None:
+    try:
+        detach(path, lazy=lazy)
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            raise MountpointUnusable(in_use(path)) from error
+        raise MountpointUnusable(f"{path} could not be unmounted: {error.strerror}") from error
+
+
+def _fusermount(path: str, lazy: bool) -> None:
+    program = fusermount()
+    if program is None:
+        raise OSError(errno.ENOENT, "there is no fusermount3", path)
+    command = [program, "-u", *(["-z"] if lazy else []), "--", path]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}, check=False)
+    if done.returncode != 0:
+        code = errno.EBUSY if os.strerror(errno.EBUSY) in done.stderr else errno.EPERM
+        raise OSError(code, done.stderr.strip() or os.strerror(code), path)
+
+
+def _daemon(mount: Mount) -> int | None:
+    """A pidfd of the process that serves a mount, if the note in the store's lock tells which it is (pidfd_open(2))."""
+    try:
+        found = holder(Path(mount.store)) if mount.store else None
+        if found is None or found.pid is None or found.host != this_host():
+            return None
+        return os.pidfd_open(found.pid)
+    except (StoreUnusable, OSError):
+        return None
+
+
+def _ended(process: int, timeout: float) -> bool:
+    waiting = select.poll()
+    waiting.register(process, select.POLLIN)
+    return bool(waiting.poll(timeout * 1000))

@@ -1,0 +1,1 @@
+"""Plaintext to stored bytes and back, without any I/O."""

@@ -1,0 +1,122 @@
+"""What the filesystem asks of a store; a local directory today, an object store later.
+
+Paths are relative, `/`-separated and lower-case ASCII (`objects/ab/cdef…`, `root.0`, `journal/00000001`).
+Offsets and sizes are bytes. Every method may raise `OSError` with the errno of the real failure;
+none retries a failed sync. A store and its files may be used from several threads at once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Room in the store: all sizes in bytes, `available` is what an ordinary user may still use."""
+
+    total: int
+    free: int
+    available: int
+
+
+class StoreFile(Protocol):
+    """An open object. Positions are absolute: there is no file offset. Losing the last reference closes it."""
+
+    def read(self, size: int, offset: int) -> bytes:
+        """Up to `size` bytes from `offset`; fewer only at the end of the object."""
+        ...
+
+    def read_cached(self, size: int, offset: int) -> bytes | bytearray | None:
+        """Like `read`, but None instead of waiting for the disk (preadv2(2), RWF_NOWAIT).
+
+        The caller owns the result: a bytearray saves copying it.
+        """
+        ...
+
+    def write(self, buffers: Sequence[bytes | bytearray | memoryview], offset: int) -> None:
+        """Write all the buffers, one after the other, at `offset`; a short write is an OSError.
+
+        Memoryviews are of single bytes. After an OSError any part of the bytes may have been written.
+        """
+        ...
+
+    def allocate(self, size: int) -> None:
+        """Make room for the first `size` bytes and lengthen the object to them (fallocate(2)), or do nothing.
+
+        A store that cannot reserve room does nothing: the object keeps its length. New bytes read as zeros.
+        Raises OSError(ENOSPC) when there is no such room.
+        """
+        ...
+
+    def truncate(self, size: int) -> None:
+        """Set the object's length in bytes."""
+        ...
+
+    def sync(self) -> None:
+        """Make the object's content and length durable (fdatasync(2)); its name is its folder's business.
+
+        After an OSError nothing is known of any unsynced byte, and a later success does not change that.
+        """
+        ...
+
+    def size(self) -> int:
+        """The object's length in bytes."""
+        ...
+
+    def close(self) -> None:
+        """Close; a failure to write back that surfaces here is raised."""
+        ...
+
+
+class Store(Protocol):
+    """A folder of objects, reached relative to one directory descriptor."""
+
+    @property
+    def writable(self) -> bool:
+        """Whether the store was opened for writing."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """Where the store is, for messages."""
+        ...
+
+    def open(self, path: str, *, write: bool = False) -> StoreFile:
+        """Open a regular file. FileNotFoundError if missing; OSError(EINVAL) for anything but a regular file."""
+        ...
+
+    def create(self, path: str) -> StoreFile:
+        """Make a new, empty object open for reading and writing (O_EXCL); FileExistsError if taken."""
+        ...
+
+    def exists(self, path: str) -> bool:
+        """Whether an object of that path is there; OSError(EINVAL) for anything but a regular file."""
+        ...
+
+    def delete(self, path: str) -> None:
+        """Remove an object; FileNotFoundError if missing."""
+        ...
+
+    def rename(self, old: str, new: str) -> None:
+        """Give an object another path, replacing what is there."""
+        ...
+
+    def make_folder(self, path: str) -> None:
+        """Make a folder; nothing happens if it is there. OSError(EINVAL) if anything else is."""
+        ...
+
+    def names(self, folder: str) -> list[str]:
+        """The names in a folder (`""` is the store itself), of objects, folders and whatever else is there, sorted."""
+        ...
+
+    def sync_folder(self, folder: str) -> None:
+        """Make creations, renames and deletions in a folder durable (fsync(2)); a store without such syncs returns."""
+        ...
+
+    def space(self) -> Space:
+        """Room left (statvfs(3))."""
+        ...
+
+    def close(self) -> None:
+        """Release the store; open objects stay usable."""
+        ...

@@ -1,0 +1,26 @@
+"""The Linux system call a store needs and Python's `os` does not have: fallocate(2)."""
+
+import ctypes
+import errno
+import os
+
+_libc = ctypes.CDLL(None, use_errno=True)
+# glibc on 32-bit machines has a 32-bit off_t behind the plain name; musl has only the plain name.
+_fallocate = getattr(_libc, "fallocate64", None) or _libc.fallocate
+_fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+_fallocate.restype = ctypes.c_int
+
+
+def fallocate(fd: int, size: int) -> bool:
+    """Reserve the first `size` bytes (> 0) and lengthen the file to them; False where that is not supported.
+
+    Not os.posix_fallocate: the C library would write a byte to every block where the system call is missing.
+    Raises OSError (ENOSPC, EFBIG, EIO, …).
+    """
+    while _fallocate(fd, 0, 0, size) != 0:
+        code = ctypes.get_errno()
+        if code in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
+            return False
+        if code != errno.EINTR:
+            raise OSError(code, os.strerror(code))
+    return True

@@ -1,0 +1,120 @@
+"""Attributes: modes, owners, times, and extended attributes with the ACLs among them."""
+
+import stat
+
+from vaultfs.errors import Exists, InvalidArgument, NoAttribute, NotPermitted, NotSupported, RangeTooSmall
+from vaultfs.format.constants import MAX_XATTR_NAME, MAX_XATTR_VALUE, MAX_XATTRS_SIZE
+from vaultfs.sealing.entries import encode_xattrs
+from vaultfs.sealing.records import SetAttributes, SetXattr
+from vaultfs.vault import acl, fileio
+from vaultfs.vault.core import Core
+from vaultfs.vault.inode import Inode, SetAttr
+
+XATTR_CREATE = 1
+XATTR_REPLACE = 2
+_NAMESPACES = (b"user.", b"trusted.", b"security.", b"system.posix_acl_")
+_RECORD_ROOM = 512
+# Times an entry can hold: signed 64-bit nanoseconds.
+_TIME_LIMIT = 2**63 - 1
+
+
+def setattr(core: Core, inode_id: int, change: SetAttr) -> Inode:
+    """Change attributes, the size among them; raises FilesystemError or NotReady, and then nothing changed."""
+    core.admit(_RECORD_ROOM)
+    inode = core.state.inode(inode_id)
+    if change.size is not None:
+        fileio.drop_capability(core, inode)
+        fileio.truncate(core, inode_id, change.size)
+    owner_changes = change.uid is not None or change.gid is not None
+    if owner_changes:
+        fileio.drop_capability(core, inode)
+    rest = change._replace(size=None)
+    if any(value is not None for value in rest):
+        inode = core.state.inode(inode_id)
+        mode = _new_mode(inode, change.mode, owner_changes)
+        core.commit(
+            SetAttributes(
+                inode_id,
+                mode,
+                inode.uid if change.uid is None else change.uid,
+                inode.gid if change.gid is None else change.gid,
+                inode.atime if change.atime is None else _time(change.atime),
+                inode.mtime if change.mtime is None else _time(change.mtime),
+                core.now() if change.ctime is None else _time(change.ctime),
+            )
+        )
+        if change.mode is not None and acl.ACCESS in inode.xattrs:
+            value = acl.with_mode(inode.xattrs[acl.ACCESS], mode)
+            core.commit(SetXattr(inode_id, mode, core.now(), acl.ACCESS, value))
+    return core.state.inode(inode_id)
+
+
+def _time(value: int) -> int:
+    return max(-_TIME_LIMIT, min(value, _TIME_LIMIT))
+
+
+def _new_mode(inode: Inode, mode: int | None, owner_changes: bool) -> int:
+    if mode is None:
+        mode = inode.mode
+        if owner_changes and not stat.S_ISDIR(mode):
+            mode = fileio.without_set_id(mode)
+    return stat.S_IFMT(inode.mode) | stat.S_IMODE(mode)
+
+
+def getxattr(inode: Inode, name: bytes) -> bytes:
+    """An extended attribute's value; raises NoAttribute."""
+    value = inode.xattrs.get(name)
+    if value is None:
+        raise NoAttribute("there is no such extended attribute")
+    return value
+
+
+def setxattr(core: Core, inode_id: int, name: bytes, value: bytes, flags: int) -> None:
+    """Set an extended attribute; raises FilesystemError or NotReady, and then nothing changed."""
+    core.admit(_RECORD_ROOM + len(value))
+    inode = core.state.inode(inode_id)
+    _check_name(inode, name)
+    if len(value) > MAX_XATTR_VALUE:
+        raise RangeTooSmall("an extended attribute has at most 64 KiB")
+    if flags & XATTR_CREATE and name in inode.xattrs:
+        raise Exists("the extended attribute is there already")
+    if flags & XATTR_REPLACE and name not in inode.xattrs:
+        raise NoAttribute("there is no such extended attribute")
+    if len(encode_xattrs({**inode.xattrs, name: value})) > MAX_XATTRS_SIZE:
+        raise RangeTooSmall("all extended attributes together have at most 256 KiB")
+    mode = inode.mode
+    stored: bytes | None = value
+    if name in (acl.ACCESS, acl.DEFAULT):
+        mode, stored = _checked_acl(inode, name, value)
+    core.commit(SetXattr(inode_id, mode, core.now(), name, stored))
+
+
+def _checked_acl(inode: Inode, name: bytes, value: bytes) -> tuple[int, bytes | None]:
+    """(mode, value to keep) for an ACL: a minimal access ACL is all in the mode, an empty one is removed."""
+    entries = acl.decode_acl(value)
+    if name == acl.DEFAULT:
+        if not stat.S_ISDIR(inode.mode):
+            raise NotPermitted("only directories have default ACLs")
+        return inode.mode, value if entries else None
+    if not entries:
+        return inode.mode, None
+    return acl.mode_of(entries, inode.mode), None if acl.is_minimal(entries) else value
+
+
+def removexattr(core: Core, inode_id: int, name: bytes) -> None:
+    """Remove an extended attribute; raises FilesystemError or NotReady, and then nothing changed."""
+    core.admit_removal()
+    inode = core.state.inode(inode_id)
+    _check_name(inode, name)
+    if name not in inode.xattrs:
+        raise NoAttribute("there is no such extended attribute")
+    core.commit(SetXattr(inode_id, inode.mode, core.now(), name, None))
+
+
+def _check_name(inode: Inode, name: bytes) -> None:
+    if not name.startswith(_NAMESPACES):
+        raise NotSupported("there is no such namespace of extended attributes")
+    if len(name) > MAX_XATTR_NAME:
+        raise InvalidArgument("an extended attribute's name has at most 255 bytes")
+    if name.startswith(b"user.") and not (stat.S_ISREG(inode.mode) or stat.S_ISDIR(inode.mode)):
+        raise NotPermitted("only files and directories have user attributes")

@@ -1,0 +1,166 @@
+"""Decides when to checkpoint, and carries one through: begin, run, finish, clean up, or try again."""
+
+import logging
+import time
+
+from vaultfs.errors import Damaged
+from vaultfs.vault.checkpoint import Checkpoint, Plan, make_plan
+from vaultfs.vault.core import Core
+from vaultfs.vault.journal import JournalFile
+from vaultfs.vault.memory import GenerationMemory, Seen
+from vaultfs.vault.space import OUT_OF_SPACE
+from vaultfs.vault.waits import resolve
+
+log = logging.getLogger("vaultfs.vault")
+
+
+class CheckpointJob:
+    """One attempt: `run` in a worker, `finish` on the owner thread, `clean_up` in a worker. None of them raises."""
+
+    def __init__(self, checkpointer: "Checkpointer", checkpoint: Checkpoint) -> None:
+        self._checkpointer = checkpointer
+        self._core = checkpointer.core
+        self._checkpoint = checkpoint
+        self._error: OSError | Damaged | None = None
+        self._done: list[JournalFile] = []
+
+    def run(self) -> None:
+        """Write everything, then the root."""
+        core = self._core
+        try:
+            root = self._checkpoint.write(core.now())
+            if core.roots.changed_by_others():
+                raise Damaged("the roots in the store were changed by another program")
+            core.roots.commit(root)
+        except (OSError, Damaged) as error:
+            self._error = error
+            return
+        self._checkpointer.remember()
+
+    def finish(self) -> bool:
+        """Merge the result, or keep everything for another attempt; True if the checkpoint is durable."""
+        core = self._core
+        if self._error is not None:
+            self._failed(self._error)
+            return False
+        try:
+            self._checkpoint.merge()
+        except OSError as error:
+            core.fail("a free end could not be cut off", error)
+        core.full = False
+        core.objects.generation += 1
+        self._done = core.journal.committed(self._checkpoint.plan.start)
+        self._checkpointer.plan = None
+        return True
+
+    def _failed(self, error: OSError | Damaged) -> None:
+        core = self._core
+        self._checkpoint.undo()
+        self._checkpointer.running = False
+        if isinstance(error, OSError) and error.errno in OUT_OF_SPACE:
+            core.full = not core.space.release_ballast()
+            log.warning("a checkpoint found the store full; it is kept in memory and the journal, and tried again")
+        elif isinstance(error, OSError):
+            core.fail("a checkpoint could not be written", error)
+        else:
+            core.read_only_reason = core.read_only_reason or f"the vault turned read-only because {error}"
+            log.error("%s; nothing is thrown away, but nothing can be changed until it is mounted again", error)
+
+    def clean_up(self) -> None:
+        """Free what was let go and have the next journal ready; failures here lose nothing."""
+        core = self._core
+        try:
+            self._checkpoint.clean_up()
+            core.journal.recycle(self._done)
+            core.journal.prepare()
+            core.space.keep_ballast()
+        except OSError as error:
+            if error.errno not in OUT_OF_SPACE:
+                log.warning("cleaning up after a checkpoint failed: %s", error)
+        self._checkpointer.running = False
+
+
+class Checkpointer:
+    """At most one checkpoint runs at a time; a failed one keeps its frozen epoch and is tried again."""
+
+    def __init__(self, core: Core, memory: GenerationMemory | None) -> None:
+        self.core = core
+        self._memory = memory
+        self.plan: Plan | None = None
+        self.running = False
+        self._last = time.monotonic()
+
+    def wanted(self, now: float) -> bool:
+        """Whether a checkpoint is due at `now`, a time.monotonic() value in seconds."""
+        core = self.core
+        if self.running or core.read_only_reason:
+            return False
+        settings, active = core.settings, core.state.active
+        if core.state.frozen is None and active.empty:
+            self._last = now
+            return False
+        return (
+            now - self._last >= settings.checkpoint_age
+            or active.overlay_bytes > settings.overlay_soft
+            or active.direct_bytes > settings.direct_soft
+            or len(active.inodes) > settings.inodes_soft
+            or core.journal.size > settings.journal_soft
+            or len(core.objects.handles.unsynced()) > settings.unsynced_objects
+        )
+
+    def begin(self, clean: bool = False) -> CheckpointJob | None:
+        """Freeze the active epoch and return the job that commits it; None if there is nothing to do.
+
+        `clean` promises that nothing is appended to the journal before the job is finished.
+        """
+        core = self.core
+        state = core.state
+        if self.running or core.read_only_reason:
+            return None
+        if state.frozen is None:
+            if state.active.empty:
+                return None
+            core.objects.names.freeze()
+            try:
+                core.journal.rotate()
+            except OSError as error:
+                self._no_journal(error)
+                return None
+            start = core.journal.start()
+            frozen = state.freeze()
+            self.plan = resolve(lambda: make_plan(state, frozen, start))
+        assert self.plan is not None
+        latest = core.roots.latest
+        assert latest is not None
+        self.running = True
+        self._last = time.monotonic()
+        return CheckpointJob(self, Checkpoint(state, self.plan, latest.root, latest.tag, core.header_epoch, clean))
+
+    def _no_journal(self, error: OSError) -> None:
+        core = self.core
+        if error.errno in OUT_OF_SPACE:
+            core.full = not core.space.release_ballast()
+        else:
+            core.fail("a new journal could not be made", error)
+
+    def run(self, clean: bool = False) -> bool:
+        """A whole checkpoint, for callers with one thread; True if everything is durable now."""
+        job = self.begin(clean)
+        if job is None:
+            return self.core.state.frozen is None and self.core.state.active.empty
+        job.run()
+        finished = job.finish()
+        if finished:
+            job.clean_up()
+        return finished
+
+    def remember(self) -> None:
+        """Note the durable root outside the store; without that only rollback protection suffers. Any thread."""
+        latest = self.core.roots.latest
+        if self._memory is None or latest is None:
+            return
+        try:
+            self._memory.save(Seen(latest.root.generation, latest.tag))
+        except OSError as error:
+            log.warning("the vault's last generation could not be remembered: %s", error)
+

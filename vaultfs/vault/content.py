@@ -1,0 +1,407 @@
+"""One file's content in memory: the committed map, with the changes of up to two epochs over it."""
+
+import sys
+from typing import NamedTuple
+
+from vaultfs.errors import Damaged
+from vaultfs.format.constants import CHUNKS_PER_SEGMENT, INDEX_SEGMENT
+from vaultfs.format.layout import slot_offset
+from vaultfs.sealing.context import WrappedKey
+from vaultfs.sealing.maps import InlineMap, NodeReference, TreeMap, decode_content, decode_node, leaf_entry
+from vaultfs.sealing.slots import stored_slot_size
+from vaultfs.vault.objects import Objects
+from vaultfs.vault.segment import Segment, SlotRef, node_number
+from vaultfs.vault.waits import NotReady
+
+NO_CUT = sys.maxsize
+
+
+class Layer:
+    """The content changes of one epoch.
+
+    `chunks` holds whole chunks, by value or by slot. Nothing below this layer shows from chunk `cut` on.
+    `fresh` holds segments that are new in this epoch, or replace one that was cut off whole.
+    """
+
+    __slots__ = ("chunks", "cut", "fresh", "index")
+
+    def __init__(self) -> None:
+        self.chunks: dict[int, bytearray | SlotRef] = {}
+        self.cut = NO_CUT
+        self.fresh: dict[int, Segment] = {}
+        self.index: Segment | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing changed."""
+        return not self.chunks and self.cut == NO_CUT and not self.fresh
+
+
+class FileContent:
+    """What a file holds, looked up active layer first, then frozen, then committed.
+
+    `committed` maps segment numbers to segments. `inner` are the committed inner map nodes by (level, index), kept
+    in the slots of `index`. `stored` is the committed bytes of chunk data.
+    """
+
+    __slots__ = (
+        "active", "committed", "fetched", "frozen", "id", "index", "inner", "key", "level", "loaded", "objects", "section",
+        "stored", "unsynced",
+    )  # fmt: skip
+
+    def __init__(self, objects: Objects, inode_id: int) -> None:
+        self.objects = objects
+        self.id = inode_id
+        self.key: WrappedKey | None = None
+        self.active = Layer()
+        self.frozen: Layer | None = None
+        self.committed: dict[int, Segment] = {}
+        self.index: Segment | None = None
+        self.inner: dict[tuple[int, int], NodeReference] = {}
+        self.level = 0
+        self.stored = 0
+        self.loaded = True
+        self.section = b""
+        # The data of one chunk by its tag, read ahead of a change to a part of it.
+        self.fetched: tuple[bytes, bytes] | None = None
+        # Segments with slots written directly since they were last synced.
+        self.unsynced: set[Segment] = set()
+
+    @classmethod
+    def from_section(cls, objects: Objects, inode_id: int, section: bytes) -> "FileContent":
+        """The content a directory entry describes; raises Damaged. Inner nodes are left to be loaded."""
+        content = cls(objects, inode_id)
+        if not section:
+            return content
+        decoded = decode_content(section)
+        content.section = section
+        content.key = objects.context.unwrap_file_key(inode_id, decoded.wrapped_key)
+        content.stored = decoded.stored
+        key = content.key.key
+        if isinstance(decoded.map, InlineMap):
+            name, seals, leaf = decoded.map
+            content.committed[0] = Segment(objects, inode_id, 0, name, key, created=True, seals=seals, leaf=leaf)
+        else:
+            content.level = decoded.map.level
+            content.loaded = content.level == 0
+            if content.loaded:
+                content.adopt_references(dict(decoded.map.references))
+        return content
+
+    def _new_segment(self, layer: Layer, number: int) -> Segment:
+        if self.key is None:
+            self.key = self.objects.context.new_file_key(self.id)
+        names = self.objects.names
+        name = names.next_frozen() if layer is self.frozen else names.next()
+        segment = Segment(self.objects, self.id, number, name, self.key.key, created=False, leaf=b"")
+        layer.fresh[number] = segment
+        return segment
+
+    def writable_segment(self, number: int) -> Segment:
+        """The segment new slots of segment `number` go to, made if need be; raises NotReady.
+
+        A running checkpoint may be about to make it as well; both must find the same one in the frozen layer.
+        """
+        segment = self.segment(number)
+        if segment is not None:
+            return segment
+        with self.objects.lock:
+            layer, frozen = self.active, self.frozen
+            if frozen is not None and number * CHUNKS_PER_SEGMENT < self.active.cut:
+                if number in frozen.fresh:
+                    return frozen.fresh[number]
+                if any(chunk // CHUNKS_PER_SEGMENT == number for chunk in frozen.chunks):
+                    layer = frozen
+            return self._new_segment(layer, number)
+
+    def frozen_segment(self, number: int) -> Segment:
+        """The segment the checkpoint worker puts the frozen chunks of segment `number` in."""
+        frozen = self.frozen
+        assert frozen is not None
+        with self.objects.lock:
+            segment = frozen.fresh.get(number)
+            if segment is None and number * CHUNKS_PER_SEGMENT < frozen.cut:
+                segment = self.committed.get(number)
+            return segment or self._new_segment(frozen, number)
+
+    def freeze(self) -> None:
+        """Hand the active layer to a checkpoint."""
+        self.frozen = self.active
+        self.active = Layer()
+
+    def adopt_references(self, references: dict[int, NodeReference]) -> None:
+        """Take the references to all leaves."""
+        assert self.key is not None
+        for number, reference in references.items():
+            self.committed[number] = Segment(
+                self.objects, self.id, number, reference.object, self.key.key,
+                created=True, seals=reference.seals, node=reference,
+            )  # fmt: skip
+        self.loaded = True
+
+    def find(self, chunk: int) -> bytearray | SlotRef | None:
+        """A chunk's data or slot, None for a hole; raises NotReady if the map has to be loaded."""
+        for layer in (self.active, self.frozen):
+            if layer is None:
+                continue
+            value = layer.chunks.get(chunk)
+            if value is not None:
+                return value
+            if chunk >= layer.cut:
+                return None
+        return self.find_committed(chunk)
+
+    def find_committed(self, chunk: int) -> SlotRef | None:
+        """A chunk's committed slot, None for a hole; raises NotReady if the map has to be loaded."""
+        if not self.loaded:
+            raise NeedIndex(self)
+        number, index = divmod(chunk, CHUNKS_PER_SEGMENT)
+        segment = self.committed.get(number)
+        if segment is None:
+            return None
+        if segment.leaf is None:
+            raise NeedLeaf(segment)
+        entry = leaf_entry(segment.leaf, index)
+        return None if entry is None else SlotRef(segment, entry)
+
+    def segment(self, number: int) -> Segment | None:
+        """The segment new slots of segment `number` go to, None if it has to be made; raises NotReady."""
+        for layer in (self.active, self.frozen):
+            if layer is None:
+                continue
+            segment = layer.fresh.get(number)
+            if segment is not None:
+                return segment
+            if number * CHUNKS_PER_SEGMENT >= layer.cut:
+                return None
+        if not self.loaded:
+            raise NeedIndex(self)
+        segment = self.committed.get(number)
+        if segment is not None and segment.leaf is None:
+            raise NeedLeaf(segment)
+        return segment
+
+    def thaw(self, commit: "ContentCommit") -> None:
+        """Take over what a checkpoint committed."""
+        for segment, leaf in commit.leaves.items():
+            segment.leaf = leaf.leaf
+            segment.node = leaf.node
+        self.committed = commit.committed
+        self.index = commit.index_segment
+        self.inner = commit.inner
+        self.level = commit.level
+        self.stored = commit.stored
+        self.section = commit.section
+        self.frozen = None
+
+    def set_slot(self, chunk: int, reference: SlotRef) -> bytearray | SlotRef | None:
+        """Let a chunk stand in a slot; returns what the active layer had for it."""
+        replaced = self.active.chunks.get(chunk)
+        self.active.chunks[chunk] = reference
+        return replaced
+
+    def fetch(self, chunk: int) -> None:
+        """Have a chunk's data at hand for `overlay` if it stands in a slot; raises NotReady or Damaged."""
+        found = self.find(chunk)
+        if not isinstance(found, SlotRef):
+            return
+        if self.fetched is not None and self.fetched[0] == found.entry.tag:
+            return
+        data = read_chunk_cached(self.objects, chunk, found)
+        if data is None:
+            raise NeedChunk(self, chunk, found)
+        self.fetched = found.entry.tag, data
+
+    def overlay(self, chunk: int) -> tuple[bytearray, bytearray | SlotRef | None]:
+        """(a chunk's data, to be changed in place, what the active layer had for it instead).
+
+        Reads the chunk if it stands in a slot and was not fetched before; raises Damaged.
+        """
+        replaced = self.active.chunks.get(chunk)
+        if isinstance(replaced, bytearray):
+            return replaced, None
+        found = self.find(chunk)
+        if isinstance(found, SlotRef):
+            if self.fetched is not None and self.fetched[0] == found.entry.tag:
+                data = bytearray(self.fetched[1])
+            else:
+                data = bytearray(read_chunk(self.objects, chunk, found))
+            self.fetched = None
+        else:
+            data = bytearray(found or b"")
+        self.active.chunks[chunk] = data
+        return data, replaced
+
+    def allocated(self) -> int:
+        """The bytes of chunk data there are, those not committed yet included; an estimate while they are not."""
+        total = self.stored
+        for layer in (self.frozen, self.active):
+            if layer is None:
+                continue
+            if layer.cut != NO_CUT:
+                total = min(total, layer.cut * self.objects.chunk_size)
+            for chunk, value in layer.chunks.items():
+                total += len(value) if isinstance(value, bytearray) else value.entry.length
+                total -= self._committed_length(chunk) if chunk < layer.cut else 0
+        return max(total, 0)
+
+    def _committed_length(self, chunk: int) -> int:
+        number, index = divmod(chunk, CHUNKS_PER_SEGMENT)
+        segment = self.committed.get(number)
+        entry = leaf_entry(segment.leaf, index) if segment is not None and segment.leaf is not None else None
+        return entry.length if entry is not None else 0
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything here waits for a checkpoint."""
+        return self.frozen is not None or not self.active.empty
+
+
+class LeafCommit(NamedTuple):
+    """A segment's new leaf, and where it was written if it has a slot of its own."""
+
+    leaf: bytes
+    node: NodeReference | None
+
+
+class ContentCommit(NamedTuple):
+    """What `FileContent.thaw` takes over, and what may be let go then."""
+
+    content: FileContent
+    section: bytes
+    committed: dict[int, Segment]
+    leaves: dict[Segment, LeafCommit]
+    index_segment: Segment | None
+    inner: dict[tuple[int, int], NodeReference]
+    level: int
+    stored: int
+    let_go_slots: list[tuple[Segment, int]]
+    let_go_segments: list[Segment]
+
+
+class NeedIndex(NotReady):
+    """A large file's inner map nodes have to be read."""
+
+    def __init__(self, content: FileContent) -> None:
+        super().__init__(content.id)
+        self._content = content
+        self._section = content.section
+        self._loaded: LoadedIndex | None = None
+        self._error: Damaged | None = None
+
+    def prepare(self) -> None:
+        """Read all inner nodes."""
+        try:
+            self._loaded = load_index(self._content, self._section)
+        except Damaged as error:
+            self._error = error
+
+    def install(self) -> None:
+        """Take them over, unless a checkpoint wrote others meanwhile; raises Damaged."""
+        if self._content.loaded or self._content.section != self._section:
+            return
+        if self._error is not None:
+            raise self._error
+        assert self._loaded is not None
+        self._content.index = self._loaded.index_segment
+        self._content.inner = self._loaded.inner
+        self._content.adopt_references(self._loaded.leaves)
+
+
+class NeedLeaf(NotReady):
+    """A segment's leaf has to be read."""
+
+    def __init__(self, segment: Segment) -> None:
+        super().__init__(segment.path)
+        self._segment = segment
+        self._leaf = b""
+        self._error: Damaged | None = None
+
+    def prepare(self) -> None:
+        """Read the leaf."""
+        try:
+            self._leaf = self._segment.load_node()
+        except Damaged as error:
+            self._error = error
+
+    def install(self) -> None:
+        """Take it over; raises Damaged."""
+        if self._segment.leaf is not None:
+            return
+        if self._error is not None:
+            raise self._error
+        self._segment.adopt_leaf(self._leaf)
+
+
+class NeedChunk(NotReady):
+    """A chunk's data has to be read before a part of it can change."""
+
+    def __init__(self, content: FileContent, chunk: int, reference: SlotRef) -> None:
+        super().__init__(content.id)
+        self._content = content
+        self._chunk = chunk
+        self._reference = reference
+        self._data = b""
+        self._error: Damaged | None = None
+
+    def prepare(self) -> None:
+        """Read the chunk."""
+        try:
+            self._data = read_chunk(self._content.objects, self._chunk, self._reference)
+        except Damaged as error:
+            self._error = error
+
+    def install(self) -> None:
+        """Keep it for the change; raises Damaged unless the chunk moved meanwhile."""
+        if self._error is not None:
+            found = self._content.find(self._chunk)
+            if isinstance(found, SlotRef) and found.entry == self._reference.entry:
+                raise self._error
+            return
+        self._content.fetched = self._reference.entry.tag, self._data
+
+
+def read_chunk(objects: Objects, chunk: int, reference: SlotRef) -> bytes:
+    """A chunk's data from its slot; raises Damaged."""
+    entry = reference.entry
+    stored = objects.read_slot(reference.segment.path, entry.slot, entry.length)
+    return reference.segment.open_chunk(chunk, entry, stored)
+
+
+def read_chunk_cached(objects: Objects, chunk: int, reference: SlotRef) -> bytes | None:
+    """A chunk's data if its slot is in the page cache, else None; raises Damaged."""
+    entry = reference.entry
+    offset = slot_offset(entry.slot, objects.chunk_size)
+    stored = objects.open(reference.segment.path).read_cached(stored_slot_size(entry.length), offset)
+    return None if stored is None else reference.segment.open_chunk(chunk, entry, stored)
+
+
+class LoadedIndex(NamedTuple):
+    """A large file's inner nodes, their segment, and the references to all leaves."""
+
+    index_segment: Segment
+    inner: dict[tuple[int, int], NodeReference]
+    leaves: dict[int, NodeReference]
+
+
+def load_index(content: FileContent, section: bytes) -> LoadedIndex:
+    """Read the inner map nodes a content section refers to, level by level; raises Damaged."""
+    tree = decode_content(section).map
+    assert isinstance(tree, TreeMap) and content.key is not None
+    index = Segment(
+        content.objects, content.id, INDEX_SEGMENT, tree.index_object, content.key.key,
+        created=True, seals=tree.index_seals,
+    )  # fmt: skip
+    inner: dict[tuple[int, int], NodeReference] = {}
+    references = dict(tree.references)
+    for level in range(tree.level, 0, -1):
+        below: dict[int, NodeReference] = {}
+        for number, reference in references.items():
+            if reference.object != index.name:
+                raise Damaged("an inner map node is in another file's object")
+            stored = content.objects.read_slot(index.path, reference.slot, reference.length)
+            below.update(decode_node(index.open_node(node_number(level, number), reference, stored)))
+            inner[level, number] = reference
+        references = below
+    index.adopt_slots({reference.slot for reference in inner.values()})
+    return LoadedIndex(index, inner, references)

@@ -1,0 +1,161 @@
+"""What every changing operation goes through: limits, room, the journal, then the state."""
+
+import logging
+import time
+
+from vaultfs.errors import NoSpace, ReadOnly, WriteFailed
+from vaultfs.sealing.records import Create, Link, Locate, Record, Rename, Synced, Unlink
+from vaultfs.vault.apply import apply
+from vaultfs.vault.content import FileContent
+from vaultfs.vault.inode import Inode
+from vaultfs.vault.journal import Journal
+from vaultfs.vault.objects import Objects
+from vaultfs.vault.roots import RootSlots
+from vaultfs.vault.settings import Settings
+from vaultfs.vault.space import OUT_OF_SPACE, SpaceKeeper
+from vaultfs.vault.state import State
+from vaultfs.vault.waits import NeedCheckpoint
+
+log = logging.getLogger("vaultfs.vault")
+
+
+class Core:
+    """The parts of an open vault, and the one way to change it.
+
+    `read_only_reason` is empty while the vault may be written to.
+    """
+
+    def __init__(
+        self, objects: Objects, settings: Settings, state: State, roots: RootSlots, journal: Journal, reason: str
+    ) -> None:
+        self.objects = objects
+        self.settings = settings
+        self.state = state
+        self.roots = roots
+        self.journal = journal
+        self.space = SpaceKeeper(objects.store, settings, state)
+        self.read_only_reason = reason
+        self.header_epoch = 0
+        # Set once anything could not be written or synced: no later sync may claim that it was.
+        self.write_failed = False
+        # Set while the last checkpoint failed for want of room.
+        self.full = False
+        # Files renamed over others whose own content is not durable yet.
+        self.replacements: dict[int, FileContent] = {}
+
+    @staticmethod
+    def now() -> int:
+        """The time a change is stamped with, ns since the epoch."""
+        return time.time_ns()
+
+    def admit(self, size: int) -> None:
+        """Let a change begin that may add `size` bytes; raises ReadOnly, NoSpace or NeedCheckpoint before any."""
+        self.admit_removal()
+        self.space.require(size)
+
+    def admit_removal(self) -> None:
+        """Let a change begin that makes room; raises ReadOnly or NeedCheckpoint before any."""
+        if self.read_only_reason:
+            raise ReadOnly(self.read_only_reason)
+        if self.over_limit():
+            if self.full:
+                raise NoSpace("the store has no room to write what already waits")
+            raise NeedCheckpoint
+        latest = self.roots.latest
+        assert latest is not None
+        if latest.root.clean:
+            self._start_writing()
+
+    def over_limit(self) -> bool:
+        """Whether writers have to wait for a checkpoint."""
+        settings, active = self.settings, self.state.active
+        return (
+            active.overlay_bytes > settings.overlay_hard
+            or active.direct_bytes > settings.direct_hard
+            or len(active.inodes) > settings.inodes_hard
+            or self.journal.size > settings.journal_hard
+        )
+
+    def commit(self, record: Record) -> None:
+        """Append a record, then apply it. Raises NoSpace or WriteFailed, and then nothing changed."""
+        for inode_id in _inodes_of(record):
+            self._locate(inode_id)
+        self._append(record)
+        apply(self.state, record)
+        if isinstance(record, Create):
+            # Recovery meets it in this very record.
+            self.state.located.add(self.state.next_id - 1)
+
+    def _locate(self, inode_id: int) -> None:
+        """Have the journal say where an inode's entry is, and its directories' entries, once per epoch."""
+        located = self.state.located
+        path: list[Inode] = []
+        while inode_id not in located:
+            path.append(self.state.inode(inode_id))
+            inode_id = path[-1].parent
+        for inode in reversed(path):
+            self._append(Locate(inode.id, inode.parent, inode.name))
+            located.add(inode.id)
+
+    def _append(self, record: Record) -> None:
+        try:
+            self.journal.append(record)
+        except NoSpace:
+            self._make_room(record)
+        except OSError as error:
+            raise self.fail("the journal could not be written", error) from error
+
+    def _make_room(self, record: Record) -> None:
+        """Try once more with the ballast gone, which is what lets deletes work on a full disk."""
+        if not self.space.release_ballast():
+            raise NoSpace("the store has no room for the journal")
+        try:
+            self.journal.append(record)
+        except OSError as error:
+            raise self.fail("the journal could not be written", error) from error
+
+    def fail(self, what: str, error: OSError) -> WriteFailed | NoSpace:
+        """The error to raise for a failed write; unless the disk is only full, the vault turns read-only."""
+        if error.errno in OUT_OF_SPACE:
+            return NoSpace("the store has no room left")
+        sentence = f"{what}: {error.strerror or error}"
+        self.write_failed = True
+        if not self.read_only_reason:
+            self.read_only_reason = f"the vault turned read-only because {sentence}"
+            log.error("%s; nothing is thrown away, but nothing can be changed until it is mounted again", sentence)
+        return WriteFailed(sentence)
+
+    def _start_writing(self) -> None:
+        """A root that needs its journal goes out before the first record does."""
+        latest = self.roots.latest
+        assert latest is not None
+        try:
+            if self.journal.is_idle:
+                self.journal.rotate()
+            root = latest.root._replace(
+                generation=latest.root.generation + 1,
+                clean=False,
+                epoch=self.header_epoch,
+                journal=self.journal.start(),
+                let_go=(),
+                history=(*latest.root.history, (latest.root.generation, latest.tag)),
+            )
+            self.roots.commit(root)
+            self.objects.generation = root.generation + 1
+        except OSError as error:
+            raise self.fail("a new root could not be written", error) from error
+
+
+def _inodes_of(record: Record) -> tuple[int, ...]:
+    """The inodes a record knows by their ids only."""
+    match record:
+        case Create() | Unlink():
+            return (record.parent,)
+        case Rename():
+            return record.parent, record.new_parent
+        case Link():
+            return record.inode, record.parent
+        case Synced() | Locate():
+            return ()
+        case _:
+            return (record.inode,)

@@ -1,0 +1,65 @@
+"""Reads a directory's committed entries: its base object, then its delta."""
+
+from collections.abc import Callable
+
+from vaultfs.errors import Damaged
+from vaultfs.format.layout import object_path
+from vaultfs.sealing.entries import Part, decode_head
+from vaultfs.sealing.frames import FrameCipher
+from vaultfs.vault.inode import Inode
+from vaultfs.vault.objects import Objects
+from vaultfs.vault.waits import NotReady
+
+Entries = dict[bytes, bytes]
+
+
+class NeedDirectory(NotReady):
+    """A directory's entries have to be read; `admit` takes id, head and entries."""
+
+    def __init__(self, objects: Objects, inode: Inode, admit: Callable[[int, bytes, Entries], object]) -> None:
+        super().__init__(inode.id)
+        self._objects = objects
+        self._id = inode.id
+        self._head = inode.content
+        self._admit = admit
+        self._entries: Entries = {}
+        self._error: Damaged | None = None
+
+    def prepare(self) -> None:
+        """Read and decrypt the directory's frames."""
+        try:
+            self._entries = load_directory(self._objects, self._id, self._head)
+        except Damaged as error:
+            self._error = error
+
+    def install(self) -> None:
+        """Bring the entries into memory; raises Damaged."""
+        if self._error is not None:
+            raise self._error
+        self._admit(self._id, self._head, self._entries)
+
+
+def load_directory(objects: Objects, inode_id: int, encoded_head: bytes) -> Entries:
+    """The entries of the directory with this head; raises Damaged. Safe in any thread."""
+    head = decode_head(encoded_head)
+    key = objects.context.unwrap_file_key(inode_id, head.wrapped_key).key
+    entries: Entries = {}
+    for part in (head.base, head.delta):
+        if part is not None:
+            _apply_part(objects, key, part, entries)
+    if len(entries) != head.entries:
+        raise Damaged(f"directory {inode_id} has {len(entries)} entries where {head.entries} were committed")
+    return entries
+
+
+def _apply_part(objects: Objects, key: bytes, part: Part, entries: Entries) -> None:
+    cipher = FrameCipher(objects.context, key, part.object)
+    stored = objects.read_frames(object_path(part.object), part.length)
+    for _, items in cipher.open(stored, part.tag):
+        for name, entry in items:
+            if not name:
+                continue
+            if entry:
+                entries[name] = entry
+            else:
+                entries.pop(name, None)

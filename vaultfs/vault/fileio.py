@@ -1,0 +1,184 @@
+"""Reading, writing and truncating files: decides what goes straight to a slot and what through the journal."""
+
+import stat
+
+from vaultfs.errors import InvalidArgument, IsADirectory, TooLarge, WriteFailed
+from vaultfs.format.constants import CHUNKS_PER_SEGMENT, MAX_FILE_SIZE, SLOT_OVERHEAD
+from vaultfs.sealing.maps import stored_size
+from vaultfs.sealing.records import Direct, SetXattr, Truncate, Write
+from vaultfs.vault.content import FileContent
+from vaultfs.vault.core import Core
+from vaultfs.vault.inode import Inode
+from vaultfs.vault.segment import Segment
+from vaultfs.vault.state import State
+from vaultfs.vault.syncing import SyncPlan
+
+_RECORD_ROOM = 512
+CAPABILITY = b"security.capability"
+
+
+def regular(inode: Inode) -> Inode:
+    """The inode, if it has content; raises IsADirectory or InvalidArgument."""
+    if stat.S_ISREG(inode.mode):
+        return inode
+    if stat.S_ISDIR(inode.mode):
+        raise IsADirectory("a directory has no content to read or write")
+    raise InvalidArgument("only regular files have content")
+
+
+def without_set_id(mode: int) -> int:
+    """A mode as a change of content leaves it: no set-user-ID, and no set-group-ID where it means that."""
+    if mode & stat.S_ISUID:
+        mode &= ~stat.S_ISUID
+    if mode & stat.S_ISGID and mode & stat.S_IXGRP:
+        mode &= ~stat.S_ISGID
+    return mode
+
+
+def drop_capability(core: Core, inode: Inode) -> None:
+    """A file whose content changes loses its capabilities (capabilities(7))."""
+    if CAPABILITY in inode.xattrs:
+        core.commit(SetXattr(inode.id, inode.mode, core.now(), CAPABILITY, None))
+
+
+def write(core: Core, inode_id: int, offset: int, data: bytes) -> int:
+    """Write bytes at an offset and return how many; raises FilesystemError or NotReady, and then nothing changed."""
+    core.admit(len(data) + _RECORD_ROOM)
+    inode = regular(core.state.inode(inode_id))
+    end = offset + len(data)
+    if end > MAX_FILE_SIZE:
+        raise TooLarge("the file would be larger than the format allows")
+    if not data:
+        return 0
+    drop_capability(core, inode)
+    content = core.state.content(inode)
+    plan = _plan_write(core, content, inode.size, offset, data)
+    direct = _write_direct(core, content, plan.direct)
+    record = Write(
+        inode_id,
+        max(inode.size, end),
+        without_set_id(inode.mode),
+        core.now(),
+        content.key.wrapped if direct and content.key is not None else b"",
+        tuple(direct),
+        tuple(plan.patches),
+    )
+    try:
+        core.commit(record)
+    except Exception:
+        _release(plan.direct)
+        raise
+    return len(data)
+
+
+class _Piece:
+    """A whole chunk on its way to a slot."""
+
+    __slots__ = ("chunk", "data", "segment", "slot")
+
+    def __init__(self, chunk: int, segment: Segment, data: memoryview) -> None:
+        self.chunk = chunk
+        self.segment = segment
+        self.data = data
+        self.slot = -1
+
+
+class _WritePlan:
+    __slots__ = ("direct", "patches")
+
+    def __init__(self) -> None:
+        self.direct: list[_Piece] = []
+        self.patches: list[tuple[int, bytes]] = []
+
+
+def _plan_write(core: Core, content: FileContent, size: int, offset: int, data: bytes) -> _WritePlan:
+    """Divide a write by chunks, and have everything in memory that applying it will need."""
+    plan = _WritePlan()
+    chunk_size = core.objects.chunk_size
+    view = memoryview(data)
+    position = offset
+    end = offset + len(data)
+    while position < end:
+        chunk, start = divmod(position, chunk_size)
+        stop = min(chunk_size, start + end - position)
+        piece = view[position - offset : position - offset + stop - start]
+        whole = start == 0 and stop >= min(chunk_size, size - position)
+        if whole and (stop == chunk_size or stop >= core.settings.direct_minimum):
+            segment = content.writable_segment(chunk // CHUNKS_PER_SEGMENT)
+            plan.direct.append(_Piece(chunk, segment, piece))
+        else:
+            content.segment(chunk // CHUNKS_PER_SEGMENT)
+            if not whole:
+                content.fetch(chunk)
+            plan.patches.append((position, bytes(piece)))
+        position += stop - start
+    return plan
+
+
+def _write_direct(core: Core, content: FileContent, pieces: list[_Piece]) -> list[Direct]:
+    """Seal whole chunks into free slots, neighbours in one write; nothing names them until the record does."""
+    if not pieces:
+        return []
+    generation = core.objects.generation
+    chunk_size = core.objects.chunk_size
+    direct: list[Direct] = []
+    run: list[bytes] = []
+    first = pieces[0]
+    try:
+        for piece in pieces:
+            segment = piece.segment
+            piece.slot = slot = segment.allocate()
+            nonce, sealed, tag = segment.seal_chunk(slot, generation, piece.chunk, piece.data)
+            if run and (segment is not first.segment or slot != first.slot + len(run) // 2):
+                first.segment.write(first.slot, run)
+                run = []
+            if not run:
+                first = piece
+            run += (nonce, sealed)
+            direct.append(Direct(piece.chunk, segment.name, slot, len(piece.data), tag))
+        first.segment.write(first.slot, run)
+    except OSError as error:
+        _release(pieces)
+        raise core.fail("a file's content could not be written", error) from error
+    core.state.active.direct_bytes += len(pieces) * (chunk_size + SLOT_OVERHEAD)
+    content.unsynced.update(piece.segment for piece in pieces)
+    return direct
+
+
+def _release(pieces: list[_Piece]) -> None:
+    for piece in pieces:
+        if piece.slot >= 0:
+            piece.segment.release(piece.slot)
+
+
+def truncate(core: Core, inode_id: int, size: int) -> None:
+    """Set a file's size; raises FilesystemError or NotReady, and then nothing changed."""
+    if size < 0:
+        raise InvalidArgument("a size is not negative")
+    core.admit(_RECORD_ROOM)
+    inode = regular(core.state.inode(inode_id))
+    if size > MAX_FILE_SIZE:
+        raise TooLarge("the file would be larger than the format allows")
+    content = core.state.content(inode)
+    if size < inode.size:
+        chunk, rest = divmod(size, core.objects.chunk_size)
+        content.segment(chunk // CHUNKS_PER_SEGMENT)
+        if rest:
+            content.fetch(chunk)
+    core.commit(Truncate(inode_id, size, without_set_id(inode.mode), core.now()))
+
+
+def blocks(state: State, inode: Inode) -> int:
+    """An inode's allocated size in 512-byte units (stat(2)); only chunks that hold data count."""
+    if not stat.S_ISREG(inode.mode):
+        return 0
+    content = state.contents.get(inode.id)
+    stored = content.allocated() if content is not None else stored_size(inode.content)
+    return -(-min(stored, -(-inode.size // 4096) * 4096) // 512)
+
+
+def begin_sync(core: Core, inode_id: int | None) -> SyncPlan:
+    """Plan an fsync; raises WriteFailed if the vault could not write something before."""
+    if core.write_failed:
+        raise WriteFailed(core.read_only_reason)
+    return SyncPlan(core, inode_id)

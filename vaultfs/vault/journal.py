@@ -1,0 +1,177 @@
+"""The live journals: appends records, makes them durable, and starts a new file when a checkpoint freezes an epoch.
+
+At most two epochs' journals live at once. After a failed append a file is abandoned for a new one chained to the
+last whole record, so no two records are ever sealed for one place.
+"""
+
+import errno
+
+from vaultfs.errors import NoSpace
+from vaultfs.format.constants import JOURNAL_HEADER_SIZE
+from vaultfs.format.layout import JOURNAL_FOLDER, journal_path
+from vaultfs.sealing.journal import (
+    JournalHeader,
+    RecordCipher,
+    new_journal_header,
+    seal_journal_header,
+)
+from vaultfs.sealing.records import Record, encode_record
+from vaultfs.sealing.roots import JournalStart
+from vaultfs.store.api import StoreFile
+from vaultfs.vault.objects import Objects
+
+
+class JournalFile:
+    """One journal file that is open for appending; `end` is where the next record goes."""
+
+    __slots__ = ("cipher", "end", "file", "header", "path", "synced_end")
+
+    def __init__(self, objects: Objects, header: JournalHeader, file: StoreFile) -> None:
+        self.header = header
+        self.file = file
+        self.path = journal_path(header.number)
+        self.cipher = RecordCipher(objects.context, header)
+        self.end = JOURNAL_HEADER_SIZE
+        self.synced_end = JOURNAL_HEADER_SIZE
+
+
+class Flush:
+    """One sync of all live journals: `run` in any thread, then `Journal.flushed`."""
+
+    __slots__ = ("_files", "through")
+
+    def __init__(self, files: list[tuple[JournalFile, int]], through: int) -> None:
+        self._files = files
+        self.through = through
+
+    @property
+    def needed(self) -> bool:
+        """Whether there is anything to sync."""
+        return bool(self._files)
+
+    def run(self) -> None:
+        """Sync, oldest file first, so that no record is durable before the ones it is chained to. Raises OSError."""
+        for journal, end in self._files:
+            journal.file.sync()
+            journal.synced_end = max(journal.synced_end, end)
+
+
+class Journal:
+    """`sequence` and `tag` are the last record's; `synced` is the last sequence known to be durable."""
+
+    def __init__(self, objects: Objects, number: int, sequence: int, tag: bytes, preallocation: int) -> None:
+        self._objects = objects
+        self._preallocation = preallocation
+        self._next_number = number
+        self._spare: JournalFile | None = None
+        self._recyclable: list[str] = []
+        self._abandoned = False
+        self._live: list[JournalFile] = []
+        self.sequence = sequence
+        self.tag = tag
+        self.synced = sequence
+
+    @property
+    def active(self) -> JournalFile:
+        """The file records go to."""
+        return self._live[-1]
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is no file to append to yet."""
+        return not self._live
+
+    @property
+    def size(self) -> int:
+        """Bytes of records in the live files."""
+        return sum(journal.end for journal in self._live)
+
+    def start(self) -> JournalStart:
+        """What a root that contains everything up to now says of the journal that follows it."""
+        header = self.active.header
+        return JournalStart(header.number, header.salt, self.sequence, self.tag)
+
+    def append(self, record: Record) -> int:
+        """Append a record and return its sequence; raises OSError, or NoSpace, and then nothing was appended."""
+        if self._abandoned:
+            self.rotate()
+        journal = self._live[-1]
+        sequence = self.sequence + 1
+        kind, body = encode_record(record)
+        stored, tag = journal.cipher.seal(journal.end, sequence, self.synced, self.tag, kind, body)
+        try:
+            journal.file.write([stored], journal.end)
+        except OSError as error:
+            self._abandoned = True
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise NoSpace("the store has no room for the journal") from error
+            raise
+        journal.end += len(stored)
+        self.sequence = sequence
+        self.tag = tag
+        return sequence
+
+    def prepare(self) -> None:
+        """Have the next file ready and durable, from a recycled one if there is one. Any thread; raises OSError."""
+        if self._spare is not None:
+            return
+        store = self._objects.store
+        header = new_journal_header(self._next_number, self._objects.generation)
+        path = journal_path(header.number)
+        if self._recyclable:
+            store.rename(self._recyclable.pop(), path)
+            file = store.open(path, write=True)
+        else:
+            file = store.create(path)
+            file.allocate(self._preallocation)
+        # The first record of the file's former life goes with the old header.
+        file.write([seal_journal_header(self._objects.context, header), bytes(64)], 0)
+        file.sync()
+        store.sync_folder(JOURNAL_FOLDER)
+        self._next_number += 1
+        self._spare = JournalFile(self._objects, header, file)
+
+    def rotate(self) -> None:
+        """Append to the next file from now on; raises OSError if none was ready and none can be made."""
+        if self._spare is None:
+            self.prepare()
+        assert self._spare is not None
+        self._live.append(self._spare)
+        self._spare = None
+        self._abandoned = False
+        self._objects.names.use(self.active.header.secret)
+
+    def flush(self) -> Flush:
+        """A sync of everything appended so far."""
+        files = [(journal, journal.end) for journal in self._live if journal.synced_end < journal.end]
+        return Flush(files, self.sequence)
+
+    def flushed(self, flush: Flush) -> None:
+        """Note that a flush succeeded."""
+        self.synced = max(self.synced, flush.through)
+
+    def committed(self, start: JournalStart) -> list[JournalFile]:
+        """Take out the files a durable root no longer needs."""
+        self.synced = max(self.synced, start.sequence)
+        done = [journal for journal in self._live if journal.header.number < start.number]
+        self._live = self._live[len(done) :]
+        return done
+
+    def recycle(self, done: list[JournalFile]) -> None:
+        """Keep one file for the next round and delete the others. Any thread; raises OSError."""
+        for journal in done:
+            journal.file.close()
+            if self._recyclable:
+                self._objects.store.delete(journal.path)
+            else:
+                self._recyclable.append(journal.path)
+
+    def remove_all(self) -> None:
+        """Delete every journal file; only once a clean root is durable. Raises OSError."""
+        spare = [self._spare] if self._spare is not None else []
+        for journal in self._live + spare:
+            journal.file.close()
+            self._objects.store.delete(journal.path)
+        for path in self._recyclable:
+            self._objects.store.delete(path)
+        self._live, self._spare, self._recyclable = [], None, []

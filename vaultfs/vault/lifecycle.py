@@ -1,0 +1,277 @@
+"""Makes, opens and closes vaults: the roots, the checks against rollback, recovery, and the clean end."""
+
+import logging
+import stat
+
+from vaultfs.crypto.aead import random_bytes
+from vaultfs.errors import Damaged, JournalDamaged, PartlySynced, RollbackRefused, StoreUnusable, WriteFailed
+from vaultfs.format.constants import (
+    CHUNK_SIZE_MAX,
+    CHUNK_SIZE_MIN,
+    FIRST_FREE_ID,
+    ORPHANS_ID,
+    ROOT_ID,
+    ROOT_SLOTS,
+    SHARED_ID,
+)
+from vaultfs.format.layout import JOURNAL_FOLDER, OBJECTS_FOLDER, journal_path, object_folders, root_slot_path
+from vaultfs.keys.hierarchy import VaultKeys
+from vaultfs.sealing.context import SealingContext
+from vaultfs.sealing.entries import Entry, decode_entry, encode_entry
+from vaultfs.sealing.records import Purge
+from vaultfs.sealing.roots import JournalStart, Root, SealedRoot
+from vaultfs.store.api import Store
+from vaultfs.store.handles import HandleCache
+from vaultfs.vault.apply import apply
+from vaultfs.vault.checkpoint import delete_objects
+from vaultfs.vault.checkpointing import Checkpointer
+from vaultfs.vault.core import Core
+from vaultfs.vault.inode import inode_of_entry
+from vaultfs.vault.journal import Journal
+from vaultfs.vault.memory import GenerationMemory
+from vaultfs.vault.objects import Objects
+from vaultfs.vault.recovery import JournalRecords, Replay, delete_strays, explain, journal_numbers, read_journals
+from vaultfs.vault.roots import RootSlots
+from vaultfs.vault.settings import Settings
+from vaultfs.vault.state import State
+from vaultfs.vault.waits import resolve
+
+log = logging.getLogger("vaultfs.vault")
+
+_TOP_NAMES = {ROOT_ID: b"root", SHARED_ID: b"shared", ORPHANS_ID: b"orphans"}
+
+
+def create_vault(store: Store, keys: VaultKeys, chunk_size: int, header_epoch: int, uid: int, gid: int) -> None:
+    """Make an empty vault's folders and roots, all durable; the header comes after. Raises OSError."""
+    if chunk_size & (chunk_size - 1) or not CHUNK_SIZE_MIN <= chunk_size <= CHUNK_SIZE_MAX:
+        raise ValueError("a chunk size is a power of two from 32 KiB to 1 MiB")
+    for folder in (OBJECTS_FOLDER, JOURNAL_FOLDER, *object_folders()):
+        store.make_folder(folder)
+    store.sync_folder(OBJECTS_FOLDER)
+    handles = HandleCache(store, 16)
+    objects = Objects(store, handles, SealingContext(keys, chunk_size))
+    now = Core.now()
+    tops = {
+        inode_id: encode_entry(
+            Entry(inode_id, stat.S_IFDIR | 0o755, uid, gid, 2, 0, now, now, now, now, 0, b"", {}, b"")
+        )
+        for inode_id in _TOP_NAMES
+    }
+    start = JournalStart(0, bytes(16), 0, random_bytes(16))
+    root = Root(
+        1, True, header_epoch, now, FIRST_FREE_ID, 1, start,
+        tops[ROOT_ID], tops[SHARED_ID], tops[ORPHANS_ID], (), (),
+    )  # fmt: skip
+    RootSlots(objects).create(root)
+    store.sync_folder("")
+    handles.close()
+
+
+def open_core(
+    store: Store,
+    keys: VaultKeys,
+    *,
+    chunk_size: int,
+    header_epoch: int,
+    read_only: bool,
+    accept_rollback: bool,
+    accept_damage: bool,
+    memory: GenerationMemory | None,
+    settings: Settings,
+) -> tuple[Core, Checkpointer]:
+    """Open a vault, recovering it if it did not end cleanly; read-only that happens in memory alone.
+
+    Raises OpenError subclasses (PartlySynced, RollbackRefused, JournalDamaged), Damaged and OSError.
+    """
+    handles = HandleCache(store, settings.open_objects)
+    objects = Objects(store, handles, SealingContext(keys, chunk_size))
+    roots = RootSlots(objects)
+    latest = _latest_root(store, roots, read_only)
+    if not accept_rollback:
+        _refuse_rollback(latest, header_epoch, memory)
+    state = _state_of(objects, settings, latest.root)
+    start = latest.root.journal
+    journal = Journal(objects, start.number, start.sequence, start.tag, settings.journal_preallocation)
+    reason = "the vault is open read-only" if read_only else ""
+    core = Core(objects, settings, state, roots, journal, reason)
+    core.header_epoch = max(header_epoch, latest.root.epoch)
+    checkpointer = Checkpointer(core, memory)
+    opening = _Opening(core, checkpointer, latest.root, accept_damage)
+    if read_only:
+        opening.replay()
+        checkpointer.remember()
+    else:
+        opening.replay()
+        opening.settle()
+    return core, checkpointer
+
+
+def _latest_root(store: Store, roots: RootSlots, read_only: bool) -> SealedRoot:
+    found = roots.read()
+    missing = [root_slot_path(slot) for slot in range(ROOT_SLOTS) if not store.exists(root_slot_path(slot))]
+    if missing and (not read_only or not found):
+        raise PartlySynced(f"{' and '.join(missing)} missing from the store; let it finish syncing, then try again")
+    if not found:
+        raise StoreUnusable("neither root of the vault verifies, so its contents cannot be reached")
+    return found[0]
+
+
+def _refuse_rollback(latest: SealedRoot, header_epoch: int, memory: GenerationMemory | None) -> None:
+    if header_epoch < latest.root.epoch:
+        raise RollbackRefused(
+            "the header is older than the vault: a password that was changed since may still open it; "
+            "give --accept-rollback if this is meant"
+        )
+    seen = memory.load() if memory is not None else None
+    if seen is None:
+        return
+    root = latest.root
+    if root.generation < seen.generation:
+        raise RollbackRefused(
+            f"the store is older (generation {root.generation}) than this machine has seen ({seen.generation}); "
+            "let it finish syncing, or give --accept-rollback if it was restored on purpose"
+        )
+    known = dict(root.history) | {root.generation: latest.tag}
+    if known.get(seen.generation, seen.tag) != seen.tag:
+        raise RollbackRefused(
+            "the store went another way than what this machine has seen: two copies of it were changed; "
+            "give --accept-rollback to go on with this one"
+        )
+
+
+def _state_of(objects: Objects, settings: Settings, root: Root) -> State:
+    state = State(objects, settings)
+    state.next_id = root.next_id
+    state.inode_count = root.inodes
+    objects.generation = root.generation + 1
+    for inode_id, encoded in ((ROOT_ID, root.root), (SHARED_ID, root.shared), (ORPHANS_ID, root.orphans)):
+        entry = decode_entry(encoded)
+        if not isinstance(entry, Entry) or entry.id != inode_id:
+            raise Damaged("a root does not have the directories a root has")
+        state.cache[inode_id] = inode_of_entry(entry, 0, _TOP_NAMES[inode_id])
+    return state
+
+
+class _Opening:
+    """Brings a vault from what was found in the store to a clean beginning."""
+
+    def __init__(self, core: Core, checkpointer: Checkpointer, root: Root, accept_damage: bool) -> None:
+        self._core = core
+        self._checkpointer = checkpointer
+        self._root = root
+        self._accept_damage = accept_damage
+        self._journals: JournalRecords | None = None
+        self._kept: set[bytes] = set()
+
+    def replay(self) -> None:
+        """Apply what the journals hold, if the last root needs them."""
+        if self._root.clean:
+            return
+        core = self._core
+        try:
+            journals = read_journals(core.objects, self._root.journal)
+        except Damaged as error:
+            if not self._accept_damage and not core.read_only_reason:
+                raise JournalDamaged(
+                    f"the journal is damaged: {error}; mount with --read-only to look, "
+                    "or with --accept-damage to go on without the changes in it"
+                ) from error
+            log.warning("changes since the last checkpoint are left out: %s", error)
+            return
+        if journals.damaged:
+            if not self._accept_damage and not core.read_only_reason:
+                raise explain(journals)
+            log.warning("changes are left out: %s", journals.damaged)
+        self._journals = journals
+        replay = Replay(core.state, journals.records)
+        replay.run()
+        self._kept = replay.objects
+        log.info("recovered %d of %d journal records", replay.applied, len(journals.records))
+        for inode_id, chunk in replay.skipped:
+            log.info("chunk %d of inode %d had not reached the disk; it has its older content", chunk, inode_id)
+
+    def settle(self) -> None:
+        """Commit what was recovered, purge what was unlinked, and delete what nothing reaches."""
+        core = self._core
+        delete_objects(core.state, self._root.let_go)
+        numbers = journal_numbers(core.objects)
+        highest = max([self._root.journal.number, *numbers])
+        self._renew_journal(highest + 1)
+        self._purge_orphans()
+        if not self._root.clean or not core.state.active.empty:
+            self._commit()
+        for number in numbers:
+            core.objects.store.delete(journal_path(number))
+        core.space.keep_ballast()
+
+    def _renew_journal(self, number: int) -> None:
+        """A recovered journal is never appended to: go on in a new one, with the old one's last number and tag."""
+        core = self._core
+        sequence, tag = self._root.journal.sequence, self._root.journal.tag
+        if self._journals is not None:
+            sequence, tag = self._journals.sequence, self._journals.tag
+        core.journal = Journal(core.objects, number, sequence, tag, core.settings.journal_preallocation)
+
+    def _purge_orphans(self) -> None:
+        """Files that were unlinked while open when the vault ended go now."""
+        state = self._core.state
+        orphans = resolve(lambda: state.directory(ORPHANS_ID))
+        for inode_id in [inode_id for _, inode_id in orphans.listing()]:
+            try:
+                resolve(lambda inode_id=inode_id: apply(state, Purge(inode_id)))  # type: ignore[misc]
+            except Damaged as error:
+                log.warning("a deleted file's remains stay behind: %s", error)
+
+    def _commit(self) -> None:
+        core = self._core
+        core.journal.rotate()
+        if core.state.active.empty:
+            clean_end(core, self._checkpointer)
+        elif not self._checkpointer.run(clean=True):
+            raise WriteFailed(core.read_only_reason or "the recovered state could not be written")
+        if self._journals is not None:
+            strays = delete_strays(
+                core.objects, self._journals.headers, self._kept, core.settings.recovery_name_gap
+            )
+            log.info("deleted %d objects of unfinished changes", strays)
+        core.journal.remove_all()
+
+
+def clean_end(core: Core, checkpointer: Checkpointer) -> None:
+    """Write a root that needs no journal; everything must be committed. Raises OSError."""
+    latest = core.roots.latest
+    assert latest is not None
+    root = latest.root._replace(
+        generation=latest.root.generation + 1,
+        clean=True,
+        epoch=core.header_epoch,
+        time=core.now(),
+        journal=latest.root.journal._replace(sequence=core.journal.sequence, tag=core.journal.tag),
+        let_go=(),
+        history=(*latest.root.history, (latest.root.generation, latest.tag)),
+    )
+    core.roots.commit(root)
+    core.objects.generation = root.generation + 1
+    checkpointer.remember()
+
+
+def close_core(core: Core, checkpointer: Checkpointer) -> None:
+    """Commit everything and leave the vault clean; a vault turned read-only is left to recovery.
+
+    Raises WriteFailed if what was accepted could not be committed; it is in the journal then.
+    """
+    try:
+        latest = core.roots.latest
+        assert latest is not None
+        if core.read_only_reason or latest.root.clean:
+            return
+        while not (core.state.frozen is None and core.state.active.empty):
+            if not checkpointer.run():
+                raise WriteFailed(core.read_only_reason or "the last changes could not be committed; they are journaled")
+        try:
+            clean_end(core, checkpointer)
+            core.journal.remove_all()
+        except OSError as error:
+            raise core.fail("the vault could not be closed cleanly", error) from error
+    finally:
+        core.objects.handles.close()

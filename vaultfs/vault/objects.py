@@ -1,0 +1,100 @@
+"""Access to a vault's objects for everything above: keys, open descriptors, fresh names, stored slots."""
+
+import threading
+from collections.abc import Iterator
+from itertools import count
+
+from vaultfs.errors import Damaged
+from vaultfs.format.constants import OBJECT_HEADER_SIZE
+from vaultfs.format.layout import slot_offset
+from vaultfs.sealing.context import SealingContext
+from vaultfs.sealing.journal import object_name_of
+from vaultfs.sealing.slots import stored_slot_size
+from vaultfs.store.api import Store, StoreFile
+from vaultfs.store.handles import HandleCache
+
+
+class NameSource:
+    """Names for new objects: a PRF of a journal's secret and a counter, so that strays can be listed.
+
+    What a checkpoint writes is named under the journal that its root makes obsolete: names under a live journal
+    are strays unless a record says otherwise.
+    """
+
+    __slots__ = ("_active", "_frozen")
+
+    def __init__(self) -> None:
+        self._active: tuple[bytes, Iterator[int]] | None = None
+        self._frozen: tuple[bytes, Iterator[int]] | None = None
+
+    def use(self, secret: bytes) -> None:
+        """Name the active epoch's objects under another journal from now on."""
+        self._active = secret, count(1)
+
+    def freeze(self) -> None:
+        """Name the frozen epoch's objects as the active one's were named up to now."""
+        self._frozen = self._active
+
+    def next(self) -> bytes:
+        """A fresh name for the active epoch."""
+        return _next(self._active)
+
+    def next_frozen(self) -> bytes:
+        """A fresh name for the frozen epoch."""
+        return _next(self._frozen)
+
+
+def _next(source: tuple[bytes, Iterator[int]] | None) -> bytes:
+    # Safe in any thread: a count steps atomically.
+    assert source is not None, "objects are named under a journal"
+    secret, counter = source
+    return object_name_of(secret, next(counter))
+
+
+class Objects:
+    """`generation` is the one the changes now made will be committed as.
+
+    `lock` is held while a segment is made, which the owner thread and the checkpoint worker may both want to.
+    """
+
+    __slots__ = ("chunk_size", "context", "generation", "handles", "lock", "names", "store")
+
+    def __init__(self, store: Store, handles: HandleCache, context: SealingContext) -> None:
+        self.store = store
+        self.handles = handles
+        self.context = context
+        self.chunk_size = context.chunk_size
+        self.names = NameSource()
+        self.generation = 0
+        self.lock = threading.Lock()
+
+    def open(self, path: str) -> StoreFile:
+        """An object that must be there; raises Damaged when it is missing or no regular file."""
+        try:
+            return self.handles.get(path)
+        except FileNotFoundError as error:
+            raise Damaged(f"object {path} is missing; is the store fully synced?") from error
+        except OSError as error:
+            raise Damaged(f"object {path} cannot be opened: {error.strerror}") from error
+
+    def read_slot(self, path: str, slot: int, length: int) -> bytes:
+        """The stored bytes of a slot holding `length` bytes of data; raises Damaged if the object is cut before."""
+        size = stored_slot_size(length)
+        try:
+            stored = self.open(path).read(size, slot_offset(slot, self.chunk_size))
+        except OSError as error:
+            raise Damaged(f"object {path} cannot be read: {error.strerror}") from error
+        if len(stored) != size:
+            raise Damaged(f"object {path} is cut short")
+        return stored
+
+    def read_frames(self, path: str, length: int) -> bytes:
+        """A directory object's bytes behind its header, up to `length`; raises Damaged if it is cut before."""
+        size = length - OBJECT_HEADER_SIZE
+        try:
+            stored = self.open(path).read(size, OBJECT_HEADER_SIZE)
+        except OSError as error:
+            raise Damaged(f"object {path} cannot be read: {error.strerror}") from error
+        if len(stored) != size:
+            raise Damaged(f"object {path} is cut short")
+        return stored

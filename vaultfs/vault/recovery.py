@@ -1,0 +1,267 @@
+"""Replays the journal over the committed root after an unclean end, in memory.
+
+What a sync mark covers is trusted; what none covers is checked and, if it did not reach the disk, skipped. A torn
+tail is the normal end of a journal; a record that is broken although a later one knows it was synced is damage.
+"""
+
+import logging
+import struct
+from typing import NamedTuple
+
+from vaultfs.errors import Damaged, JournalDamaged, PartlySynced
+from vaultfs.format.constants import (
+    CHUNKS_PER_SEGMENT,
+    JOURNAL_HEADER_SIZE,
+    RECORD_ALIGNMENT,
+    RECORD_HEADER_SIZE,
+    TAG_SIZE,
+)
+from vaultfs.format.layout import JOURNAL_FOLDER, journal_path, object_path
+from vaultfs.sealing.journal import (
+    MAX_RECORD_SIZE,
+    JournalHeader,
+    RecordCipher,
+    object_name_of,
+    open_journal_header,
+)
+from vaultfs.sealing.maps import MapEntry
+from vaultfs.sealing.records import Direct, Record, Rename, Synced, Truncate, Write, decode_record
+from vaultfs.sealing.roots import JournalStart
+from vaultfs.vault.apply import RENAME_EXCHANGE, apply
+from vaultfs.vault.content import read_chunk
+from vaultfs.vault.objects import Objects
+from vaultfs.vault.segment import Segment, SlotRef
+from vaultfs.vault.state import State
+from vaultfs.vault.waits import resolve
+
+log = logging.getLogger("vaultfs.recovery")
+
+_LENGTHS = struct.Struct(f"<I{RECORD_ALIGNMENT - 4}x")
+
+
+class JournalRecords(NamedTuple):
+    """What the journals hold: (sequence, record) in order, and the end of the chain.
+
+    `headers` are of all journals found, `highest` is the highest number any journal file has, `damaged` says why
+    the records stop earlier than they should, empty if they do not.
+    """
+
+    records: list[tuple[int, Record]]
+    sequence: int
+    tag: bytes
+    headers: list[JournalHeader]
+    highest: int
+    damaged: str
+
+
+def journal_numbers(objects: Objects) -> list[int]:
+    """The numbers of all journal files in the store."""
+    numbers: list[int] = []
+    for name in objects.store.names(JOURNAL_FOLDER):
+        if len(name) == 8 and all(digit in "0123456789abcdef" for digit in name):
+            numbers.append(int(name, 16))
+    return sorted(numbers)
+
+
+def read_journals(objects: Objects, start: JournalStart) -> JournalRecords:
+    """Read the journals that follow a root; raises PartlySynced if the first is missing, Damaged if it is broken."""
+    numbers = journal_numbers(objects)
+    if start.number not in numbers:
+        raise PartlySynced(
+            f"journal {journal_path(start.number)} is missing, so the last changes are; "
+            "let the store finish syncing, then try again"
+        )
+    reader = _ChainReader(objects, start)
+    headers: list[JournalHeader] = []
+    for number in range(start.number, numbers[-1] + 1):
+        if number not in numbers:
+            break
+        stored = _read(objects, journal_path(number))
+        try:
+            header = open_journal_header(objects.context, number, stored)
+        except Damaged:
+            if number == start.number:
+                raise
+            break
+        if number == start.number and header.salt != start.salt:
+            raise Damaged(f"journal {number} is not the one the root names")
+        headers.append(header)
+        reader.read(header, stored)
+    damaged = ""
+    if reader.known_synced > reader.sequence:
+        damaged = (
+            f"journal records {reader.sequence + 1} to {reader.known_synced} had been synced and are broken or missing"
+        )
+    return JournalRecords(reader.records, reader.sequence, reader.tag, headers, numbers[-1], damaged)
+
+
+def _read(objects: Objects, path: str) -> bytes:
+    file = objects.store.open(path)
+    try:
+        return file.read(file.size(), 0)
+    finally:
+        file.close()
+
+
+class _ChainReader:
+    """Follows the chain of records over the journal files, and behind its end looks for what had been synced."""
+
+    def __init__(self, objects: Objects, start: JournalStart) -> None:
+        self._context = objects.context
+        self.sequence = start.sequence
+        self.tag = start.tag
+        self.records: list[tuple[int, Record]] = []
+        self.known_synced = start.sequence
+
+    def read(self, header: JournalHeader, stored: bytes) -> None:
+        """Take the records of one file that go on from the last one; raises Damaged for one of an unknown type."""
+        cipher = RecordCipher(self._context, header)
+        view = memoryview(stored)
+        offset = JOURNAL_HEADER_SIZE
+        while (sealed := cipher.open(view, offset)) is not None:
+            if sealed.sequence != self.sequence + 1 or sealed.previous != self.tag:
+                break
+            self.records.append((sealed.sequence, decode_record(sealed.kind, sealed.body)))
+            self.sequence, self.tag = sealed.sequence, sealed.tag
+            self.known_synced = max(self.known_synced, sealed.synced)
+            offset = sealed.end
+        self._look_behind(cipher, view, offset)
+
+    def _look_behind(self, cipher: RecordCipher, view: memoryview, offset: int) -> None:
+        """Find records behind the break; what they say of being synced tells damage from a torn tail."""
+        usable = (len(view) - offset) // RECORD_ALIGNMENT * RECORD_ALIGNMENT
+        least, most = RECORD_HEADER_SIZE + TAG_SIZE, MAX_RECORD_SIZE
+        candidates = [
+            place
+            for place, (length,) in enumerate(_LENGTHS.iter_unpack(view[offset : offset + usable]))
+            if least <= length <= most
+        ]
+        for place in candidates:
+            sealed = cipher.open(view, offset + place * RECORD_ALIGNMENT)
+            if sealed is not None:
+                self.known_synced = max(self.known_synced, sealed.synced)
+
+
+class Replay:
+    """Applies records to a state. `applied` counts them; `skipped` are (inode id, chunk) that were never durable."""
+
+    def __init__(self, state: State, records: list[tuple[int, Record]]) -> None:
+        self._state = state
+        self._records = records
+        self._covered: dict[int, int] = {}
+        for _, record in records:
+            if isinstance(record, Synced):
+                self._covered[record.inode] = max(self._covered.get(record.inode, 0), record.through)
+        # Sizes that files may not grow past, because a chunk there was lost.
+        self._caps: dict[int, int] = {}
+        self._lost: set[int] = set()
+        self.applied = 0
+        self.skipped: list[tuple[int, int]] = []
+        self.objects: set[bytes] = set()
+
+    def run(self) -> None:
+        """Apply all records, or those before a rename-over whose new content is not there; raises Damaged."""
+        for sequence, record in self._records:
+            if isinstance(record, Write):
+                self._write(sequence, record)
+            elif isinstance(record, Rename) and self._loses_content(record):
+                log.warning("recovery stops before a rename whose new content had not reached the disk")
+                return
+            else:
+                if isinstance(record, Truncate):
+                    self._caps.pop(record.inode, None)
+                    if record.size == 0:
+                        self._lost.discard(record.inode)
+                self._apply(record)
+            self.applied += 1
+
+    def _apply(self, record: Record) -> None:
+        resolve(lambda: apply(self._state, record))
+
+    def _loses_content(self, record: Rename) -> bool:
+        if record.flags & RENAME_EXCHANGE:
+            return False
+        state = self._state
+        source = resolve(lambda: state.directory(record.parent))
+        target = resolve(lambda: state.directory(record.new_parent))
+        inode = resolve(lambda: state.child(source, record.name))
+        return inode is not None and inode.id in self._lost and target.find(record.new_name) is not None
+
+    def _write(self, sequence: int, record: Write) -> None:
+        if sequence > self._covered.get(record.inode, 0):
+            record = self._verified(record)
+        self._apply(record)
+        for direct in record.direct:
+            self.objects.add(direct.object)
+            self._reserve(record.inode, direct)
+
+    def _reserve(self, inode_id: int, direct: Direct) -> None:
+        """Keep a slot that a record names from being used again before a root without it is durable."""
+        content = self._state.contents[inode_id]
+        segment = content.segment(direct.chunk // CHUNKS_PER_SEGMENT)
+        if segment is not None and segment.name == direct.object:
+            segment.reserve(direct.slot)
+
+    def _verified(self, record: Write) -> Write:
+        """The record without the chunks that never reached the disk, and without growth past the first of them."""
+        inode = resolve(lambda: self._state.inode(record.inode))
+        chunk_size = self._state.objects.chunk_size
+        direct: list[Direct] = []
+        for piece in record.direct:
+            if self._is_durable(record, piece):
+                direct.append(piece)
+                continue
+            self.skipped.append((record.inode, piece.chunk))
+            self._lost.add(record.inode)
+            cap = max(inode.size, piece.chunk * chunk_size)
+            self._caps[record.inode] = min(self._caps.get(record.inode, cap), cap)
+        if record.inode not in self._caps:
+            return record._replace(direct=tuple(direct))
+        cap = self._caps[record.inode]
+        return record._replace(
+            size=min(record.size, cap),
+            direct=tuple(piece for piece in direct if piece.chunk * chunk_size + piece.length <= cap),
+            patches=tuple(
+                (offset, data[: cap - offset]) for offset, data in record.patches if offset < cap
+            ),
+        )
+
+    def _is_durable(self, record: Write, piece: Direct) -> bool:
+        state = self._state
+        number = piece.chunk // CHUNKS_PER_SEGMENT
+        key = state.objects.context.unwrap_file_key(record.inode, record.wrapped_key).key
+        segment = Segment(state.objects, record.inode, number, piece.object, key, created=True, leaf=b"")
+        try:
+            read_chunk(state.objects, piece.chunk, SlotRef(segment, MapEntry(piece.slot, piece.length, piece.tag)))
+        except Damaged:
+            return False
+        return True
+
+
+def delete_strays(objects: Objects, headers: list[JournalHeader], kept: set[bytes], gap: int) -> int:
+    """Delete objects that were made under these journals and that nothing reached; returns how many."""
+    deleted = 0
+    for header in headers:
+        counter = missing = 0
+        while missing < gap:
+            counter += 1
+            name = object_name_of(header.secret, counter)
+            if name in kept:
+                missing = 0
+                continue
+            try:
+                objects.handles.drop(object_path(name))
+                objects.store.delete(object_path(name))
+                deleted += 1
+                missing = 0
+            except FileNotFoundError:
+                missing += 1
+    return deleted
+
+
+def explain(journals: JournalRecords) -> JournalDamaged:
+    """The error for a journal that is damaged, not just torn."""
+    return JournalDamaged(
+        f"the journal is damaged: {journals.damaged}; mount with --read-only to look, "
+        "or with --accept-damage to go on without them"
+    )

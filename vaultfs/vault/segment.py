@@ -1,0 +1,181 @@
+"""One segment object in memory: which slots are taken, its ciphers, and how it is written and read."""
+
+import heapq
+import threading
+
+from vaultfs.format.constants import (
+    KIND_CHUNK,
+    KIND_NODE,
+    OBJECT_SEGMENT,
+    SLOT_OVERHEAD,
+)
+from vaultfs.format.layout import object_path, slot_offset
+from vaultfs.errors import Damaged
+from vaultfs.sealing.maps import MapEntry, NodeReference, check_leaf, leaf_entries
+from vaultfs.sealing.objects import ObjectHeader, seal_object_header
+from vaultfs.sealing.slots import Buffer, SlotCipher
+from vaultfs.vault.objects import Objects
+
+KEY_EPOCH = 1
+
+
+class Segment:
+    """Slots are taken lowest first and given back only once no root and no journal can name them.
+
+    `leaf` is the committed leaf (None: not loaded yet), `node` where that leaf is stored, if it has a slot of its
+    own. Allocation may happen on the owner thread and in the checkpoint worker at once.
+    """
+
+    __slots__ = (
+        "_chunks", "_free", "_lock", "_nodes", "_objects", "created", "end", "inode_id", "key", "leaf", "name", "node",
+        "number", "path", "seals",
+    )  # fmt: skip
+
+    def __init__(
+        self, objects: Objects, inode_id: int, number: int, name: bytes, key: bytes,
+        *, created: bool, seals: int = 0, leaf: bytes | None = None, node: NodeReference | None = None,
+    ) -> None:  # fmt: skip
+        self.inode_id = inode_id
+        self.number = number
+        self.name = name
+        self.key = key
+        self.path = object_path(name)
+        self._objects = objects
+        cipher = objects.context.object_cipher(key, name)
+        self._chunks = SlotCipher(cipher, KIND_CHUNK, objects.context.vault_id, name)
+        self._nodes = SlotCipher(cipher, KIND_NODE, objects.context.vault_id, name)
+        self.created = created
+        self.seals = seals
+        self.leaf = leaf
+        self.node = node
+        self.end = 0
+        self._free: list[int] = []
+        self._lock = threading.Lock()
+        if leaf is not None:
+            self.adopt_leaf(leaf)
+
+    def adopt_leaf(self, leaf: bytes) -> None:
+        """Take a committed leaf just loaded; every slot it does not name, below the last, is free."""
+        self.leaf = leaf
+        used = {entry.slot for _, entry in leaf_entries(leaf)}
+        if self.node is not None:
+            used.add(self.node.slot)
+        self.adopt_slots(used)
+
+    def adopt_slots(self, used: set[int]) -> None:
+        """Count the given slots as taken and all others below the highest as free."""
+        self.leaf = self.leaf or b""
+        self.end = max(used) + 1 if used else 0
+        self._free = [slot for slot in range(self.end) if slot not in used]
+
+    def reserve(self, slot: int) -> None:
+        """Count a slot as taken that a replayed record names."""
+        with self._lock:
+            while self.end <= slot:
+                heapq.heappush(self._free, self.end)
+                self.end += 1
+            if slot in self._free:
+                self._free.remove(slot)
+                heapq.heapify(self._free)
+
+    def allocate(self) -> int:
+        """The lowest slot that is free."""
+        assert self.leaf is not None, "which slots are free is only known with the leaf"
+        with self._lock:
+            self.seals += 1
+            if self._free:
+                return heapq.heappop(self._free)
+            self.end += 1
+            return self.end - 1
+
+    def release(self, slot: int) -> None:
+        """Give a slot back."""
+        with self._lock:
+            heapq.heappush(self._free, slot)
+
+    def cut_tail(self) -> bool:
+        """Forget the free slots at the end; True if there were any, so that the object may be cut."""
+        with self._lock:
+            free = set(self._free)
+            end = self.end
+            while end and end - 1 in free:
+                end -= 1
+            if end == self.end:
+                return False
+            self.end = end
+            self._free = sorted(slot for slot in free if slot < end)
+            return True
+
+    @property
+    def slots_in_use(self) -> int:
+        """How many slots are taken, those that wait to be freed included."""
+        return self.end - len(self._free)
+
+    def write(self, slot: int, buffers: list[bytes]) -> None:
+        """Write from a slot on, making the object with its header first if it is not there yet; raises OSError."""
+        objects = self._objects
+        if not self.created:
+            with self._lock:
+                if not self.created:
+                    self._create()
+        objects.handles.write(self.path, buffers, slot_offset(slot, objects.chunk_size))
+
+    def _create(self) -> None:
+        objects = self._objects
+        header = ObjectHeader(OBJECT_SEGMENT, self.inode_id, self.number, objects.generation, self.key)
+        objects.handles.create(self.path)
+        objects.handles.write(self.path, [seal_object_header(objects.context, self.name, header, KEY_EPOCH)], 0)
+        self.created = True
+
+    def truncate(self) -> None:
+        """Cut the object behind its last slot; what goes is free. Raises OSError."""
+        objects = self._objects
+        objects.handles.truncate(self.path, slot_offset(self.end, objects.chunk_size))
+
+    def load_node(self) -> bytes:
+        """The committed leaf, from its slot; raises Damaged."""
+        node = self.node
+        assert node is not None
+        stored = self._objects.read_slot(self.path, node.slot, node.length)
+        return check_leaf(self.open_node(node_number(0, self.number), node, stored), self._objects.chunk_size)
+
+    def seal_chunk(self, slot: int, generation: int, number: int, data: Buffer) -> tuple[bytes, bytes, bytes]:
+        """(nonce, ciphertext ‖ tag, tag) of a chunk for a slot; `number` counts chunks in the file."""
+        return self._chunks.seal(slot, generation, number, data)
+
+    def seal_node(self, slot: int, generation: int, number: int, data: bytes) -> tuple[bytes, bytes, bytes]:
+        """(nonce, ciphertext ‖ tag, tag) of a map node for a slot."""
+        return self._nodes.seal(slot, generation, number, data)
+
+    def open_chunk_into(self, number: int, entry: MapEntry, stored: memoryview, out: memoryview) -> None:
+        """Decrypt a chunk into `out`, of the entry's length plus the trailer's; raises Damaged."""
+        if len(stored) != entry.length + SLOT_OVERHEAD:
+            raise Damaged("a chunk is cut short")
+        self._chunks.open_into(entry.slot, number, entry.tag, stored, out)
+
+    def open_chunk(self, number: int, entry: MapEntry, stored: bytes | bytearray) -> bytes:
+        """A chunk's data; raises Damaged."""
+        if len(stored) != entry.length + SLOT_OVERHEAD:
+            raise Damaged("a chunk is cut short")
+        return self._chunks.open(entry.slot, number, entry.tag, stored)
+
+    def open_node(self, number: int, reference: NodeReference, stored: bytes) -> bytes:
+        """A map node's data; raises Damaged."""
+        if len(stored) != reference.length + SLOT_OVERHEAD:
+            raise Damaged("a map node is cut short")
+        return self._nodes.open(reference.slot, number, reference.tag, stored)
+
+
+class SlotRef:
+    """Where a chunk stands: its segment and its map entry."""
+
+    __slots__ = ("entry", "segment")
+
+    def __init__(self, segment: Segment, entry: MapEntry) -> None:
+        self.segment = segment
+        self.entry = entry
+
+
+def node_number(level: int, index: int) -> int:
+    """The number sealed in a map node: its level and its index there."""
+    return level << 56 | index

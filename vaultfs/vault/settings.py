@@ -1,0 +1,40 @@
+"""The limits a vault works within; tests lower them, users never see them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """When to checkpoint, and how much may wait in memory. Sizes are bytes, times seconds.
+
+    Past a `soft` limit a checkpoint is wanted; at a `hard` one writers wait for it.
+    """
+
+    checkpoint_age: float = 5.0
+    journal_soft: int = 16 << 20
+    journal_hard: int = 64 << 20
+    overlay_soft: int = 24 << 20
+    overlay_hard: int = 96 << 20
+    direct_soft: int = 512 << 20
+    direct_hard: int = 2048 << 20
+    inodes_soft: int = 16384
+    inodes_hard: int = 65536
+    journal_preallocation: int = 4 << 20
+    ballast_size: int = 4 << 20
+    # A piece of a chunk at least so long that covers all the chunk holds goes straight to a slot.
+    direct_minimum: int = 32 << 10
+    open_objects: int = 1024
+    unsynced_objects: int = 768
+    # Decoded inodes and directory entries kept when nothing needs them.
+    inode_budget: int = 20000
+    entry_budget: int = 200000
+    # A delta object is merged into its base past this size and this share of the base.
+    delta_minimum: int = 64 << 10
+    delta_share: float = 0.25
+    # A segment is rewritten when it has more than so many slots and less than a quarter of them in use.
+    compaction_slots: int = 64
+    seals_per_object: int = 2**31
+    recovery_name_gap: int = 4096
+
+
+DEFAULTS = Settings()

@@ -1,0 +1,248 @@
+"""The vault's whole state in memory: inodes, directories and contents, each as of up to three epochs.
+
+A change goes to the *active* epoch. A checkpoint freezes that epoch: its values are not touched again, a new active
+one begins, and once the frozen one is durable it becomes *committed*. Reads look active, then frozen, then
+committed. Everything here belongs to the owner thread; a checkpoint only reads what is frozen or committed.
+"""
+
+import stat
+
+from vaultfs.errors import Damaged, NotADirectory, NotFound
+from vaultfs.format.constants import FIRST_FREE_ID, ORPHANS_ID, ROOT_ID, SHARD_BASE, SHARED_ID, SHARED_SHARDS
+from vaultfs.sealing.entries import Pointer, decode_entry, entry_id_and_mode
+from vaultfs.vault.content import FileContent
+from vaultfs.vault.directory import Directory
+from vaultfs.vault.directory_load import NeedDirectory
+from vaultfs.vault.inode import Inode, inode_of_entry
+from vaultfs.vault.objects import Objects
+from vaultfs.vault.segment import Segment
+from vaultfs.vault.settings import Settings
+
+TOP_IDS = (ROOT_ID, SHARED_ID, ORPHANS_ID)
+
+
+class Epoch:
+    """What changed in one epoch, and what may be let go once it is committed."""
+
+    __slots__ = (
+        "contents", "direct_bytes", "directories", "dropped", "gone", "inodes", "let_go_slots", "overlay_bytes",
+        "purged", "purged_directories",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.inodes: dict[int, Inode] = {}
+        self.directories: dict[int, Directory] = {}
+        self.contents: dict[int, FileContent] = {}
+        self.purged: list[FileContent] = []
+        # The committed head of each directory that is gone.
+        self.purged_directories: dict[int, bytes] = {}
+        self.gone: set[int] = set()
+        # Segments made and cut off again.
+        self.dropped: list[Segment] = []
+        # Slots that records of this epoch's journal name, and nothing else any more.
+        self.let_go_slots: list[tuple[Segment, int]] = []
+        self.overlay_bytes = 0
+        self.direct_bytes = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to commit."""
+        return not (self.inodes or self.directories or self.contents or self.purged or self.purged_directories)
+
+
+class State:
+    """`known` maps the ids of inodes the kernel remembers to its count of them; `opens` counts open handles."""
+
+    def __init__(self, objects: Objects, settings: Settings) -> None:
+        self.objects = objects
+        self.settings = settings
+        self.active = Epoch()
+        self.frozen: Epoch | None = None
+        self.cache: dict[int, Inode] = {}
+        self.directories: dict[int, Directory] = {}
+        self.contents: dict[int, FileContent] = {}
+        self.opens: dict[int, int] = {}
+        self.known: dict[int, int] = {}
+        # Where to look for an inode that was evicted.
+        self.parents: dict[int, int] = {}
+        # Inodes the active epoch's journal says the place of, so that recovery can find them.
+        self.located: set[int] = set(TOP_IDS)
+        self.next_id = FIRST_FREE_ID
+        self.inode_count = 0
+
+    # Inodes
+
+    def find_inode(self, inode_id: int) -> Inode | None:
+        """An inode if it is in memory."""
+        inode = self.active.inodes.get(inode_id)
+        if inode is None:
+            if self.frozen is not None:
+                inode = self.frozen.inodes.get(inode_id)
+                if inode is not None:
+                    return inode
+            inode = self.cache.get(inode_id)
+        return inode
+
+    def inode(self, inode_id: int) -> Inode:
+        """An inode as it is now; raises NotFound, or NotReady to read its directory again."""
+        inode = self.find_inode(inode_id)
+        return inode if inode is not None else self._reload(inode_id)
+
+    def _reload(self, inode_id: int) -> Inode:
+        parent = self.parents.get(inode_id)
+        if parent is None:
+            raise NotFound(f"there is no inode {inode_id}")
+        directory = self.directory(parent)
+        name = directory.name_of(inode_id)
+        if name is None:
+            raise NotFound(f"there is no inode {inode_id}")
+        return self._admit(directory, name, directory.committed[name])
+
+    def edit(self, inode_id: int) -> Inode:
+        """An inode that may be changed in place until the next checkpoint."""
+        inode = self.active.inodes.get(inode_id)
+        if inode is None:
+            inode = self.active.inodes[inode_id] = self.inode(inode_id).copy()
+        return inode
+
+    def add(self, inode: Inode) -> None:
+        """Bring in an inode that is new in this epoch."""
+        self.active.inodes[inode.id] = inode
+        self.inode_count += 1
+        self.next_id = max(self.next_id, inode.id + 1)
+        if stat.S_ISDIR(inode.mode):
+            self.directories[inode.id] = Directory(inode.id, {})
+        elif stat.S_ISREG(inode.mode):
+            self.contents[inode.id] = FileContent(self.objects, inode.id)
+
+    def child(self, directory: Directory, name: bytes) -> Inode | None:
+        """The inode of a name; raises NotReady if it is hard-linked and its shard is not in memory."""
+        found = directory.find(name)
+        if found is None:
+            return None
+        if isinstance(found, int):
+            return self.inode(found)
+        return self.find_inode(entry_id_and_mode(found)[0]) or self._admit(directory, name, found)
+
+    def _admit(self, directory: Directory, name: bytes, encoded: bytes) -> Inode:
+        entry = decode_entry(encoded)
+        if isinstance(entry, Pointer):
+            return self.shared_inode(entry.id)
+        shared = directory.id in SHARD_IDS
+        inode = self.cache[entry.id] = inode_of_entry(entry, directory.id, name, shared)
+        return inode
+
+    def shared_inode(self, inode_id: int) -> Inode:
+        """The inode of a hard-linked file; raises Damaged if the shared table does not have it, or NotReady."""
+        inode = self.find_inode(inode_id)
+        if inode is not None:
+            return inode
+        shard_id = shard_of(inode_id)
+        table = self.directory(SHARED_ID)
+        if self.child(table, shard_name(shard_id)) is not None:
+            shard = self.directory(shard_id)
+            inode = self.child(shard, hidden_name(inode_id))
+        if inode is None:
+            raise Damaged(f"the attributes of hard-linked inode {inode_id} are missing")
+        return inode
+
+    # Directories
+
+    def directory(self, inode_id: int) -> Directory:
+        """A directory's names; raises NotADirectory, NotFound, or NotReady if they have to be read."""
+        directory = self.directories.get(inode_id)
+        if directory is None:
+            inode = self.inode(inode_id)
+            if not stat.S_ISDIR(inode.mode):
+                raise NotADirectory(f"inode {inode_id} is no directory")
+            if inode.content:
+                raise NeedDirectory(self.objects, inode, self.admit_directory)
+            directory = self.admit_directory(inode_id, b"", {})
+        return directory
+
+    def admit_directory(self, inode_id: int, head: bytes, entries: dict[bytes, bytes]) -> Directory:
+        """Take a directory's entries just read at `head`, unless it is here, or has another head, by now."""
+        directory = self.directories.get(inode_id)
+        if directory is None:
+            directory = Directory(inode_id, entries)
+            inode = self.find_inode(inode_id)
+            if inode is not None and inode.content == head:
+                self.directories[inode_id] = directory
+        return directory
+
+    def changed_directory(self, inode_id: int) -> Directory:
+        """A directory whose names are about to change."""
+        directory = self.directory(inode_id)
+        self.active.directories[inode_id] = directory
+        return directory
+
+    # Contents
+
+    def content(self, inode: Inode) -> FileContent:
+        """A regular file's content; raises Damaged if its map cannot be read."""
+        content = self.contents.get(inode.id)
+        if content is None:
+            content = FileContent.from_section(self.objects, inode.id, inode.content)
+            self.contents[inode.id] = content
+        return content
+
+    def changed_content(self, inode: Inode) -> FileContent:
+        """A content that is about to change."""
+        content = self.content(inode)
+        self.active.contents[inode.id] = content
+        return content
+
+    # Epochs
+
+    def freeze(self) -> Epoch:
+        """Hand the active epoch to a checkpoint."""
+        frozen = self.active
+        self.frozen = frozen
+        self.active = Epoch()
+        self.located = set(TOP_IDS)
+        for directory in frozen.directories.values():
+            directory.freeze()
+        for content in frozen.contents.values():
+            content.freeze()
+        return frozen
+
+    def evict(self) -> None:
+        """Forget what is neither changed nor in use, if there is much of it; the kernel's inodes keep an address."""
+        settings = self.settings
+        if len(self.cache) > settings.inode_budget:
+            self._evict_inodes()
+        if sum(len(directory.committed) for directory in self.directories.values()) > settings.entry_budget:
+            for inode_id in [key for key, value in self.directories.items() if not value.changed]:
+                if inode_id not in TOP_IDS:
+                    del self.directories[inode_id]
+
+    def _evict_inodes(self) -> None:
+        keep = set(TOP_IDS) | self.opens.keys() | self.active.inodes.keys()
+        if self.frozen is not None:
+            keep |= self.frozen.inodes.keys()
+        for inode_id in [key for key in self.cache if key not in keep]:
+            content = self.contents.get(inode_id)
+            if content is not None and (content.changed or content.unsynced):
+                continue
+            self.contents.pop(inode_id, None)
+            inode = self.cache.pop(inode_id)
+            if inode_id in self.known:
+                self.parents[inode_id] = inode.parent
+
+
+SHARD_IDS = range(SHARD_BASE, SHARD_BASE + SHARED_SHARDS)
+
+
+def shard_of(inode_id: int) -> int:
+    """The id of the hidden directory that holds a hard-linked inode's entry."""
+    return SHARD_BASE + inode_id % SHARED_SHARDS
+
+
+def shard_name(shard_id: int) -> bytes:
+    """A shard's name in the shared table."""
+    return b"%02x" % (shard_id - SHARD_BASE)
+
+
+def hidden_name(inode_id: int) -> bytes:
+    """An inode's name in a shard or among the orphans."""
+    return b"%016x" % inode_id

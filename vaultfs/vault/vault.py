@@ -1,0 +1,219 @@
+"""The filesystem: every operation a client may ask for, on an open vault.
+
+Synchronous, for one owner thread, without waiting for anything but the journal's append. An operation raises a
+FilesystemError, or NotReady, before anything has changed; see `waits`.
+"""
+
+from typing import NamedTuple
+
+from vaultfs.format.constants import CHUNK_SIZE_DEFAULT, MAX_NAME
+from vaultfs.keys.hierarchy import VaultKeys
+from vaultfs.store.api import Store
+from vaultfs.vault import attributes, fileio, lifecycle, namespace, readplan
+from vaultfs.vault.checkpointing import Checkpointer, CheckpointJob
+from vaultfs.vault.core import Core
+from vaultfs.vault.inode import Inode, SetAttr, StatFs
+from vaultfs.vault.memory import GenerationMemory
+from vaultfs.vault.readplan import ReadPlan
+from vaultfs.vault.settings import DEFAULTS, Settings
+from vaultfs.vault.syncing import SyncPlan
+
+
+class OpenOptions(NamedTuple):
+    """How to open a vault; `memory` is where this machine notes the generations it has seen."""
+
+    chunk_size: int = CHUNK_SIZE_DEFAULT
+    header_epoch: int = 1
+    read_only: bool = False
+    accept_rollback: bool = False
+    accept_damage: bool = False
+    memory: GenerationMemory | None = None
+    settings: Settings = DEFAULTS
+
+
+class Vault:
+    """An open vault. Names are bytes, ids are inode numbers, times ns since the epoch, sizes and offsets bytes."""
+
+    def __init__(self, core: Core, checkpointer: Checkpointer) -> None:
+        self._core = core
+        self._state = core.state
+        self._checkpointer = checkpointer
+
+    @staticmethod
+    def create(
+        store: Store, keys: VaultKeys, *, chunk_size: int = CHUNK_SIZE_DEFAULT, header_epoch: int = 1,
+        uid: int = 0, gid: int = 0,
+    ) -> None:  # fmt: skip
+        """Make an empty vault, whose top directory belongs to `uid` and `gid`; raises OSError."""
+        lifecycle.create_vault(store, keys, chunk_size, header_epoch, uid, gid)
+
+    @classmethod
+    def open(cls, store: Store, keys: VaultKeys, options: OpenOptions = OpenOptions()) -> "Vault":  # noqa: B008
+        """Open a vault, recovering it if need be; raises OpenError, Damaged and OSError."""
+        return cls(*lifecycle.open_core(store, keys, **options._asdict()))
+
+    def close(self) -> None:
+        """Commit everything and end cleanly; raises WriteFailed if that failed (the journal has it then)."""
+        lifecycle.close_core(self._core, self._checkpointer)
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing can be changed."""
+        return bool(self._core.read_only_reason)
+
+    @property
+    def read_only_reason(self) -> str:
+        """Why nothing can be changed; empty if it can."""
+        return self._core.read_only_reason
+
+    @property
+    def generation(self) -> int:
+        """The generation of the last committed root."""
+        latest = self._core.roots.latest
+        assert latest is not None
+        return latest.root.generation
+
+    # Inodes in use
+
+    def open_inode(self, inode_id: int) -> None:
+        """Count one more open handle: the inode lives on until `release`, even unlinked. Raises NotFound."""
+        self._state.inode(inode_id)
+        self._state.opens[inode_id] = self._state.opens.get(inode_id, 0) + 1
+
+    def release(self, inode_id: int) -> None:
+        """Count one open handle less; the last one of an unlinked inode removes it. May raise NotReady."""
+        if self._state.opens[inode_id] == 1:
+            if (inode := self._state.find_inode(inode_id)) is not None and inode.nlink == 0:
+                namespace.purge_closed(self._core, inode_id)
+            del self._state.opens[inode_id]
+        else:
+            self._state.opens[inode_id] -= 1
+
+    def remember(self, inode_id: int, count: int = 1) -> None:
+        """Keep an inode addressable by its id, `count` times more."""
+        self._state.known[inode_id] = self._state.known.get(inode_id, 0) + count
+
+    def forget(self, inode_id: int, count: int) -> None:
+        """Take back `count` times `remember`."""
+        left = self._state.known.get(inode_id, 0) - count
+        if left > 0:
+            self._state.known[inode_id] = left
+        else:
+            self._state.known.pop(inode_id, None)
+            self._state.parents.pop(inode_id, None)
+
+    def evict(self) -> None:
+        """Forget what is over the memory budget; call it between operations now and then."""
+        self._state.evict()
+
+    # Names
+
+    def lookup(self, parent: int, name: bytes) -> Inode:
+        """The inode of a name, `.` and `..` included."""
+        return namespace.lookup(self._state, parent, name)
+
+    def create_inode(
+        self, parent: int, name: bytes, mode: int, uid: int, gid: int, rdev: int = 0, target: bytes = b""
+    ) -> Inode:
+        """A new inode of any type by S_IFMT(mode); `target` is a symlink's, `rdev` a device's number."""
+        return namespace.create(self._core, parent, name, mode, uid, gid, rdev, target)
+
+    def link(self, inode_id: int, parent: int, name: bytes) -> Inode:
+        """One more name for an inode."""
+        return namespace.link(self._core, inode_id, parent, name)
+
+    def unlink(self, parent: int, name: bytes) -> None:
+        """Remove a name of anything but a directory."""
+        namespace.unlink(self._core, parent, name)
+
+    def rmdir(self, parent: int, name: bytes) -> None:
+        """Remove an empty directory."""
+        namespace.rmdir(self._core, parent, name)
+
+    def rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int = 0) -> None:
+        """renameat2(2) with its flags; replaces atomically, content included."""
+        namespace.rename(self._core, parent, name, new_parent, new_name, flags)
+
+    def list_directory(self, inode_id: int) -> list[tuple[bytes, int]]:
+        """(name, inode id) of all entries, without `.` and `..`."""
+        return list(self._state.directory(inode_id).listing())
+
+    def readdir_entry(self, parent: int, name: bytes) -> Inode | None:
+        """The inode of a listed name, None if it is gone meanwhile."""
+        return self._state.child(self._state.directory(parent), name)
+
+    # Attributes
+
+    def getattr(self, inode_id: int) -> Inode:
+        """An inode's attributes."""
+        return self._state.inode(inode_id)
+
+    def setattr(self, inode_id: int, change: SetAttr) -> Inode:
+        """Change attributes; set-id bits and capabilities fall where they must."""
+        return attributes.setattr(self._core, inode_id, change)
+
+    def blocks(self, inode: Inode) -> int:
+        """An inode's allocated size in 512-byte units, as st_blocks."""
+        return fileio.blocks(self._state, inode)
+
+    def readlink(self, inode_id: int) -> bytes:
+        """A symlink's target."""
+        return namespace.readlink(self._state, inode_id)
+
+    def getxattr(self, inode_id: int, name: bytes) -> bytes:
+        """An extended attribute's value."""
+        return attributes.getxattr(self._state.inode(inode_id), name)
+
+    def setxattr(self, inode_id: int, name: bytes, value: bytes, flags: int = 0) -> None:
+        """Set an extended attribute; `flags` as in setxattr(2)."""
+        attributes.setxattr(self._core, inode_id, name, value, flags)
+
+    def listxattr(self, inode_id: int) -> list[bytes]:
+        """The names of all extended attributes."""
+        return sorted(self._state.inode(inode_id).xattrs)
+
+    def removexattr(self, inode_id: int, name: bytes) -> None:
+        """Remove an extended attribute."""
+        attributes.removexattr(self._core, inode_id, name)
+
+    def statfs(self) -> StatFs:
+        """The store's room, as the vault's."""
+        space = self._core.objects.store.space()
+        block = 4096
+        count = self._state.inode_count
+        return StatFs(
+            block, space.total // block, space.free // block, space.available // block,
+            count + space.free // block, space.free // block, MAX_NAME,
+        )  # fmt: skip
+
+    # Content
+
+    def read_plan(self, inode_id: int, offset: int, size: int) -> ReadPlan:
+        """Plan a read; carry it out with `ReadPlan.run` in any thread."""
+        return readplan.read_plan(self._state, inode_id, offset, size)
+
+    def reread(self, plan: ReadPlan) -> ReadPlan | None:
+        """After Damaged: a new plan if what the old one read has moved meanwhile, else None."""
+        return readplan.reread(self._state, plan)
+
+    def write(self, inode_id: int, offset: int, data: bytes) -> int:
+        """Write bytes and return how many."""
+        return fileio.write(self._core, inode_id, offset, data)
+
+    # Durability
+
+    def begin_sync(self, inode_id: int | None = None) -> SyncPlan:
+        """An fsync of one inode, or of everything; see SyncPlan for its steps. Raises WriteFailed if one failed before."""
+        return fileio.begin_sync(self._core, inode_id)
+
+    def wants_checkpoint(self, now: float) -> bool:
+        """Whether a checkpoint is due; `now` is time.monotonic() in seconds."""
+        return self._checkpointer.wanted(now)
+
+    def begin_checkpoint(self) -> CheckpointJob | None:
+        """Start a checkpoint; None if there is nothing to commit or one is running."""
+        return self._checkpointer.begin()
+
+    def checkpoint(self) -> bool:
+        """A whole checkpoint in this thread; True if everything is durable now."""
+        return self._checkpointer.run()

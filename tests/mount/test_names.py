@@ -7,6 +7,7 @@ import shutil
 import socket
 import stat
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -154,7 +155,7 @@ def test_a_directory_moves_with_what_is_below(folder: Path) -> None:
 def test_errors_have_their_numbers(folder: Path) -> None:
     (folder / "full").mkdir()
     (folder / "full" / "file").touch()
-    cases = [
+    cases: list[tuple[int, Callable[[], object]]] = [
         (errno.EEXIST, (folder / "full").mkdir),
         (errno.ENOTEMPTY, (folder / "full").rmdir),
         (errno.ENOENT, (folder / "none").stat),

@@ -78,8 +78,8 @@ def test_an_acl_shows_in_the_mode_and_can_be_taken_back(folder: Path) -> None:
     file.chmod(0o600)
     assert "mask::---" in acl(file)
     subprocess.run(["setfacl", "-b", file], check=True)
-    assert acl(file) == ["user::rw-", "group::r--", "other::---"]
-    assert file.stat().st_mode & 0o777 == 0o640
+    assert acl(file) == ["user::rw-", "group::---", "other::---"]
+    assert file.stat().st_mode & 0o777 == 0o600
 
 
 @needs_acl

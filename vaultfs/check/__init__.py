@@ -1,0 +1,1 @@
+"""Verifies, repairs and salvages vaults; what is found is returned as objects."""

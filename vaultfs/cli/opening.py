@@ -62,14 +62,12 @@ def refuse_if_open(path: Path, *, write: bool) -> None:
         raise LockedElsewhere(f"The vault is already open by {who}.")
 
 
-def unlock(
-    loaded: "LoadedHeader", where: passwords.PasswordSource, out: Output, prompt: str = "Password: "
-) -> "Unlocked":
+def unlock(loaded: "LoadedHeader", where: passwords.PasswordSource, out: Output) -> "Unlocked":
     """Get the password and open the header with it. Raises what passwords.read_password and keys.header.unlock do."""
     from vaultfs.keys.header import unlock as unlock_header
     from vaultfs.keys.password import normalise
 
-    password = normalise(passwords.read_password(where, prompt))
+    password = normalise(passwords.read_password(where))
     with out.working("Unlocking"):
         return unlock_header(loaded.raw, password)
 

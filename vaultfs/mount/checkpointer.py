@@ -13,6 +13,7 @@ _log = logging.getLogger("vaultfs.mount")
 
 _TICK = 0.25  # seconds between looks while there is something to commit
 _LONGEST_WAIT = 10.0  # seconds until what was changed is committed although the vault has not asked
+_PAUSE = 1.0  # seconds between two checkpoints that nobody waits for
 _RETRY = 0.05  # seconds, when a checkpoint is needed and there is none to run
 
 
@@ -40,8 +41,9 @@ class Checkpointer:
                 self._vault.evict()
             except Exception:
                 _log.exception("the checkpoint failed")
-            if self._vault.wants_checkpoint(time.monotonic()):
+            if self._vault.wants_checkpoint(time.monotonic()):  # it failed, or a lot was written meanwhile
                 self.poke()
+                await trio.sleep(_PAUSE)
 
     async def checkpoint(self) -> None:
         """Return when a checkpoint has ended: the running one, or else a new one. The vault keeps what failed."""

@@ -37,3 +37,4 @@ class Runner:
             await self._checkpointer.checkpoint()
         else:
             await self.workers.provide(missing)
+            self._checkpointer.poke()  # which also drops what is over the memory budget

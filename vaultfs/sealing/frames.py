@@ -38,7 +38,9 @@ class FrameCipher:
         self._cipher: Aead = context.object_cipher(file_key, object_name)
         self._place = KIND_FRAME + context.vault_id + object_name
 
-    def seal(self, items: Iterable[tuple[bytes, bytes]], generation: int, offset: int, tag: bytes) -> tuple[bytes, bytes]:
+    def seal(
+        self, items: Iterable[tuple[bytes, bytes]], generation: int, offset: int, tag: bytes
+    ) -> tuple[bytes, bytes]:
         """(stored frames, tag of the last): to be written at `offset`, chained to the frame with `tag`.
 
         Frames are closed at FRAME_TARGET_SIZE bytes; at least one is made.

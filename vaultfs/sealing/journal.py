@@ -9,6 +9,7 @@ import struct
 from typing import NamedTuple
 
 from vaultfs.crypto.aead import Aead, AuthenticationError, new_nonce, random_bytes
+from vaultfs.crypto.hkdf import derive
 from vaultfs.errors import Damaged
 from vaultfs.format.constants import (
     CHUNK_SIZE_MAX,
@@ -27,7 +28,6 @@ from vaultfs.format.constants import (
     RECORD_PREFIX_SIZE,
     TAG_SIZE,
 )
-from vaultfs.crypto.hkdf import derive
 from vaultfs.sealing.context import SealingContext
 
 _LENGTH = struct.Struct("<I")

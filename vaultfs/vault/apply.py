@@ -253,6 +253,8 @@ def _truncate(state: State, record: Truncate) -> None:
     chunk_size = state.objects.chunk_size
     keep = -(-record.size // chunk_size)
     rest = record.size % chunk_size
+    # The checkpoint allocates slots in segments that change, for which their leaf has to be known.
+    content.segment(keep // CHUNKS_PER_SEGMENT)
     if rest and record.size < state.inode(record.inode).size:
         _trim(state, content, keep - 1, rest)
     inode = state.edit(record.inode)
@@ -306,6 +308,8 @@ def _write(state: State, record: Write) -> None:
     content = state.changed_content(before)
     if record.direct:
         _write_direct(state, content, record)
+    for offset, _ in record.patches:
+        content.segment(offset // state.objects.chunk_size // CHUNKS_PER_SEGMENT)
     for offset, data in record.patches:
         _patch(state, content, before.size, offset, data)
     inode = state.edit(record.inode)

@@ -22,9 +22,9 @@ from vaultfs.sealing.maps import (
     pack_entry,
     trim_leaf,
 )
-from vaultfs.vault.content import ContentCommit, FileContent, LeafCommit, load_index
-from vaultfs.vault.segment import Segment, SlotRef, node_number
+from vaultfs.vault.content import ContentCommit, FileContent, LeafCommit, load_index, read_chunk
 from vaultfs.vault.objects import Objects
+from vaultfs.vault.segment import Segment, SlotRef, node_number
 
 
 class ContentWriter:
@@ -53,6 +53,8 @@ class ContentWriter:
         for number in sorted(self._changed_segments()):
             segment = content.frozen_segment(number)
             leaf = self._new_leaf(number, segment)
+            if number in self._layer.moved:
+                leaf, segment = self._move(number, segment, leaf)
             if leaf:
                 committed[number] = segment
                 self._leaves[segment] = LeafCommit(leaf, segment.node)
@@ -133,6 +135,19 @@ class ContentWriter:
         if run:
             segment.write(start, run)
         return written
+
+    def _move(self, number: int, segment: Segment, leaf: bytes) -> tuple[bytes, Segment]:
+        """Seal all chunks of a segment anew in another object; the old one goes once the new one is committed."""
+        target = self._layer.moved[number]
+        first = number * CHUNKS_PER_SEGMENT
+        moved = bytearray(leaf)
+        for index, entry in leaf_entries(leaf):
+            data = bytearray(read_chunk(self._objects, first + index, SlotRef(segment, entry)))
+            written = self._write_chunks(target, first, [(index, data)])[index]
+            assert written is not None
+            moved[index * MAP_ENTRY_SIZE : (index + 1) * MAP_ENTRY_SIZE] = pack_entry(*written)
+        self._dropped.append(segment)
+        return bytes(moved), target
 
     def _allocate(self, segment: Segment) -> int:
         slot = segment.allocate()

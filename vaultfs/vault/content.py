@@ -11,6 +11,7 @@ from vaultfs.sealing.maps import InlineMap, NodeReference, TreeMap, decode_conte
 from vaultfs.sealing.slots import stored_slot_size
 from vaultfs.vault.objects import Objects
 from vaultfs.vault.segment import Segment, SlotRef, node_number
+from vaultfs.vault.settings import Settings
 from vaultfs.vault.waits import NotReady
 
 NO_CUT = sys.maxsize
@@ -23,13 +24,15 @@ class Layer:
     `fresh` holds segments that are new in this epoch, or replace one that was cut off whole.
     """
 
-    __slots__ = ("chunks", "cut", "fresh", "index")
+    __slots__ = ("chunks", "cut", "fresh", "index", "moved")
 
     def __init__(self) -> None:
         self.chunks: dict[int, bytearray | SlotRef] = {}
         self.cut = NO_CUT
         self.fresh: dict[int, Segment] = {}
         self.index: Segment | None = None
+        # Segments whose chunks all go to a new object, by number.
+        self.moved: dict[int, Segment] = {}
 
     @property
     def empty(self) -> bool:
@@ -45,8 +48,8 @@ class FileContent:
     """
 
     __slots__ = (
-        "active", "committed", "fetched", "frozen", "id", "index", "inner", "key", "level", "loaded", "objects", "section",
-        "stored", "unsynced",
+        "active", "committed", "fetched", "frozen", "id", "index", "inner", "key", "level", "loaded", "objects",
+        "section", "stored", "unsynced",
     )  # fmt: skip
 
     def __init__(self, objects: Objects, inode_id: int) -> None:
@@ -88,13 +91,13 @@ class FileContent:
                 content.adopt_references(dict(decoded.map.references))
         return content
 
-    def _new_segment(self, layer: Layer, number: int) -> Segment:
+    def _new_segment(self, layer: Layer, number: int, place: dict[int, Segment] | None = None) -> Segment:
         if self.key is None:
             self.key = self.objects.context.new_file_key(self.id)
         names = self.objects.names
         name = names.next_frozen() if layer is self.frozen else names.next()
         segment = Segment(self.objects, self.id, number, name, self.key.key, created=False, leaf=b"")
-        layer.fresh[number] = segment
+        (layer.fresh if place is None else place)[number] = segment
         return segment
 
     def writable_segment(self, number: int) -> Segment:
@@ -124,10 +127,18 @@ class FileContent:
                 segment = self.committed.get(number)
             return segment or self._new_segment(frozen, number)
 
-    def freeze(self) -> None:
-        """Hand the active layer to a checkpoint."""
+    def freeze(self, settings: Settings) -> None:
+        """Hand the active layer to a checkpoint; segments that are worn out or nearly empty will move."""
         self.frozen = self.active
         self.active = Layer()
+        for number in {chunk // CHUNKS_PER_SEGMENT for chunk in self.frozen.chunks}:
+            segment = self.segment(number)
+            if segment is not None and segment.should_move(settings):
+                self._new_segment(self.frozen, number, self.frozen.moved)
+
+    def is_moving(self, number: int) -> bool:
+        """Whether a running checkpoint moves a segment, so that no slots of it may be written now."""
+        return self.frozen is not None and number in self.frozen.moved
 
     def adopt_references(self, references: dict[int, NodeReference]) -> None:
         """Take the references to all leaves."""

@@ -103,7 +103,8 @@ def _plan_write(core: Core, content: FileContent, size: int, offset: int, data: 
         stop = min(chunk_size, start + end - position)
         piece = view[position - offset : position - offset + stop - start]
         whole = start == 0 and stop >= min(chunk_size, size - position)
-        if whole and (stop == chunk_size or stop >= core.settings.direct_minimum):
+        large = stop == chunk_size or stop >= core.settings.direct_minimum
+        if whole and large and not content.is_moving(chunk // CHUNKS_PER_SEGMENT):
             segment = content.writable_segment(chunk // CHUNKS_PER_SEGMENT)
             plan.direct.append(_Piece(chunk, segment, piece))
         else:

@@ -267,7 +267,8 @@ def close_core(core: Core, checkpointer: Checkpointer) -> None:
             return
         while not (core.state.frozen is None and core.state.active.empty):
             if not checkpointer.run():
-                raise WriteFailed(core.read_only_reason or "the last changes could not be committed; they are journaled")
+                reason = core.read_only_reason or "the last changes could not be committed; they are journaled"
+                raise WriteFailed(reason)
         try:
             clean_end(core, checkpointer)
             core.journal.remove_all()

@@ -144,7 +144,7 @@ def rename(core: Core, parent: int, name: bytes, new_parent: int, new_name: byte
     check_name(name)
     check_name(new_name)
     known = RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT
-    if flags & ~known or flags & RENAME_EXCHANGE and flags & (RENAME_NOREPLACE | RENAME_WHITEOUT):
+    if flags & ~known or (flags & RENAME_EXCHANGE and flags & (RENAME_NOREPLACE | RENAME_WHITEOUT)):
         raise InvalidArgument("these rename flags do not go together")
     core.admit(_RECORD_ROOM)
     state = core.state

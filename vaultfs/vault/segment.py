@@ -3,6 +3,7 @@
 import heapq
 import threading
 
+from vaultfs.errors import Damaged
 from vaultfs.format.constants import (
     KIND_CHUNK,
     KIND_NODE,
@@ -10,11 +11,11 @@ from vaultfs.format.constants import (
     SLOT_OVERHEAD,
 )
 from vaultfs.format.layout import object_path, slot_offset
-from vaultfs.errors import Damaged
 from vaultfs.sealing.maps import MapEntry, NodeReference, check_leaf, leaf_entries
 from vaultfs.sealing.objects import ObjectHeader, seal_object_header
 from vaultfs.sealing.slots import Buffer, SlotCipher
 from vaultfs.vault.objects import Objects
+from vaultfs.vault.settings import Settings
 
 KEY_EPOCH = 1
 
@@ -106,10 +107,12 @@ class Segment:
             self._free = sorted(slot for slot in free if slot < end)
             return True
 
-    @property
-    def slots_in_use(self) -> int:
-        """How many slots are taken, those that wait to be freed included."""
-        return self.end - len(self._free)
+    def should_move(self, settings: Settings) -> bool:
+        """Whether the object is mostly free slots, or its key has sealed about as much as a key should."""
+        taken = self.end - len(self._free)
+        return self.seals >= settings.seals_per_object or (
+            self.end > settings.compaction_slots and taken * 4 < self.end
+        )
 
     def write(self, slot: int, buffers: list[bytes]) -> None:
         """Write from a slot on, making the object with its header first if it is not there yet; raises OSError."""

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from vaultfs.format.constants import SEALS_PER_OBJECT
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -33,7 +35,7 @@ class Settings:
     delta_share: float = 0.25
     # A segment is rewritten when it has more than so many slots and less than a quarter of them in use.
     compaction_slots: int = 64
-    seals_per_object: int = 2**31
+    seals_per_object: int = SEALS_PER_OBJECT
     recovery_name_gap: int = 4096
 
 

@@ -203,7 +203,7 @@ class State:
         for directory in frozen.directories.values():
             directory.freeze()
         for content in frozen.contents.values():
-            content.freeze()
+            content.freeze(self.settings)
         return frozen
 
     def evict(self) -> None:

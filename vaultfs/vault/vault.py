@@ -203,7 +203,7 @@ class Vault:
     # Durability
 
     def begin_sync(self, inode_id: int | None = None) -> SyncPlan:
-        """An fsync of one inode, or of everything; see SyncPlan for its steps. Raises WriteFailed if one failed before."""
+        """An fsync of one inode, or of everything, in the steps of SyncPlan; raises WriteFailed once a write failed."""
         return fileio.begin_sync(self._core, inode_id)
 
     def wants_checkpoint(self, now: float) -> bool:

@@ -198,7 +198,8 @@ class _Opening:
         highest = max([self._root.journal.number, *numbers])
         self._renew_journal(highest + 1)
         self._purge_orphans()
-        if not self._root.clean or not core.state.active.empty:
+        # A root that knows the header's epoch makes older headers, and the passwords in them, be refused.
+        if not self._root.clean or not core.state.active.empty or core.header_epoch > self._root.epoch:
             self._commit()
         for number in numbers:
             core.objects.store.delete(journal_path(number))

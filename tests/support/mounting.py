@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import pytest
 
@@ -22,15 +24,15 @@ needs_fuse = pytest.mark.skipif(not os.access("/dev/fuse", os.W_OK), reason="the
 class MountedVault:
     """A vault mounted on `path` by a process of its own; `log` is what that process logged so far."""
 
-    def __init__(self, folder: Path, **options: object) -> None:
-        """Mount the vault of `folder / "store"`, made if missing, with fields of MountOptions."""
+    def __init__(self, folder: Path, settings: Mapping[str, object] = MappingProxyType({}), **options: Any) -> None:
+        """Mount the vault of `folder / "store"`, made if missing, with fields of Settings and of MountOptions."""
         self.folder = folder
         self.store = folder / "store"
         self.path = folder / "mount"
         self._log = folder / "log"
         for needed in (self.store, self.path):
             needed.mkdir(exist_ok=True)
-        arguments = [str(self.store), str(self.path), json.dumps(options)]
+        arguments = [str(self.store), str(self.path), json.dumps(options), json.dumps(dict(settings))]
         with open(self._log, "ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.support.serving", *arguments],
@@ -56,7 +58,7 @@ class MountedVault:
         subprocess.run(["umount", self.path], check=True)
         assert self.wait() == 0, self.log
 
-    def remount(self, **options: object) -> "MountedVault":
+    def remount(self, **options: Any) -> "MountedVault":
         """Unmount, and mount the same store in a new process, with nothing in the kernel's caches."""
         self.unmount()
         return MountedVault(self.folder, **options)
@@ -83,7 +85,7 @@ def mounting(folder: Path) -> Iterator[Callable[..., MountedVault]]:
     """Mount vaults below `folder`: `mount(name="vault", **options)`. What is left of them goes at the end."""
     mounted: list[MountedVault] = []
 
-    def mount(name: str = "vault", **options: object) -> MountedVault:
+    def mount(name: str = "vault", **options: Any) -> MountedVault:
         (folder / name).mkdir(exist_ok=True)
         mounted.append(MountedVault(folder / name, **options))
         return mounted[-1]

@@ -20,6 +20,7 @@ from vaultfs.mount.options import MountOptions, libfuse_options
 from vaultfs.mount.readahead import raise_read_ahead
 from vaultfs.mount.runner import Runner
 from vaultfs.mount.workers import Workers
+from vaultfs.store.handles import raise_descriptor_limit
 from vaultfs.vault.vault import Vault
 
 _log = logging.getLogger("vaultfs.mount")
@@ -37,6 +38,7 @@ def serve(vault: Vault, mountpoint: str, options: MountOptions, on_ready: Callab
     all end it. The vault is closed whatever happens. Raises FuseUnavailable if it cannot be mounted.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL)
+    raise_descriptor_limit()
     with _signals_ignored():
         try:
             _serve(vault, mountpoint, options, on_ready)

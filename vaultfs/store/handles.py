@@ -133,6 +133,11 @@ class HandleCache:
         finally:
             self._end(unsynced)
 
+    @property
+    def unsynced_count(self) -> int:
+        """How many objects are unsynced; each holds a descriptor."""
+        return len(self._unsynced)
+
     def unsynced(self) -> list[str]:
         """The objects with changes that no successful sync has covered, longest waiting first."""
         with self._lock:

@@ -105,7 +105,7 @@ class Checkpointer:
             or active.direct_bytes > settings.direct_soft
             or len(active.inodes) > settings.inodes_soft
             or core.journal.size > settings.journal_soft
-            or len(core.objects.handles.unsynced()) > settings.unsynced_objects
+            or core.objects.handles.unsynced_count > settings.unsynced_soft
         )
 
     def begin(self, clean: bool = False) -> CheckpointJob | None:

@@ -15,6 +15,7 @@ from vaultfs.vault.settings import Settings
 from vaultfs.vault.waits import NotReady
 
 NO_CUT = sys.maxsize
+_FETCHED_CHUNKS = 8
 
 
 class Layer:
@@ -65,8 +66,8 @@ class FileContent:
         self.stored = 0
         self.loaded = True
         self.section = b""
-        # The data of one chunk by its tag, read ahead of a change to a part of it.
-        self.fetched: tuple[bytes, bytes] | None = None
+        # The data of chunks by their tags, read ahead of a change to a part of them.
+        self.fetched: dict[bytes, bytes] = {}
         # Segments with slots written directly since they were last synced.
         self.unsynced: set[Segment] = set()
 
@@ -216,12 +217,18 @@ class FileContent:
         found = self.find(chunk)
         if not isinstance(found, SlotRef):
             return
-        if self.fetched is not None and self.fetched[0] == found.entry.tag:
+        if found.entry.tag in self.fetched:
             return
         data = read_chunk_cached(self.objects, chunk, found)
         if data is None:
             raise NeedChunk(self, chunk, found)
-        self.fetched = found.entry.tag, data
+        self.keep_fetched(found.entry.tag, data)
+
+    def keep_fetched(self, tag: bytes, data: bytes) -> None:
+        """Have a chunk's data at hand for `overlay`; a write has two partial chunks at most."""
+        if len(self.fetched) > _FETCHED_CHUNKS:
+            self.fetched.clear()
+        self.fetched[tag] = data
 
     def overlay(self, chunk: int) -> tuple[bytearray, bytearray | SlotRef | None]:
         """(a chunk's data, to be changed in place, what the active layer had for it instead).
@@ -233,11 +240,8 @@ class FileContent:
             return replaced, None
         found = self.find(chunk)
         if isinstance(found, SlotRef):
-            if self.fetched is not None and self.fetched[0] == found.entry.tag:
-                data = bytearray(self.fetched[1])
-            else:
-                data = bytearray(read_chunk(self.objects, chunk, found))
-            self.fetched = None
+            fetched = self.fetched.pop(found.entry.tag, None)
+            data = bytearray(fetched if fetched is not None else read_chunk(self.objects, chunk, found))
         else:
             data = bytearray(found or b"")
         self.active.chunks[chunk] = data
@@ -369,7 +373,7 @@ class NeedChunk(NotReady):
             if isinstance(found, SlotRef) and found.entry == self._reference.entry:
                 raise self._error
             return
-        self._content.fetched = self._reference.entry.tag, self._data
+        self._content.keep_fetched(self._reference.entry.tag, self._data)
 
 
 def read_chunk(objects: Objects, chunk: int, reference: SlotRef) -> bytes:

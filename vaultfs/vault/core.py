@@ -74,6 +74,7 @@ class Core:
             or active.direct_bytes > settings.direct_hard
             or len(active.inodes) > settings.inodes_hard
             or self.journal.size > settings.journal_hard
+            or self.objects.handles.unsynced_count > settings.unsynced_hard
         )
 
     def commit(self, record: Record) -> None:

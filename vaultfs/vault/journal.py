@@ -5,6 +5,7 @@ last whole record, so no two records are ever sealed for one place.
 """
 
 import errno
+import threading
 
 from vaultfs.errors import NoSpace
 from vaultfs.format.constants import JOURNAL_HEADER_SIZE
@@ -66,6 +67,7 @@ class Journal:
         self._spare: JournalFile | None = None
         self._recyclable: list[str] = []
         self._abandoned = False
+        self._preparing = threading.Lock()
         self._live: list[JournalFile] = []
         self.sequence = sequence
         self.tag = tag
@@ -113,8 +115,11 @@ class Journal:
 
     def prepare(self) -> None:
         """Have the next file ready and durable, from a recycled one if there is one. Any thread; raises OSError."""
-        if self._spare is not None:
-            return
+        with self._preparing:
+            if self._spare is None:
+                self._spare = self._prepare()
+
+    def _prepare(self) -> JournalFile:
         store = self._objects.store
         header = new_journal_header(self._next_number, self._objects.generation)
         path = journal_path(header.number)
@@ -129,7 +134,7 @@ class Journal:
         file.sync()
         store.sync_folder(JOURNAL_FOLDER)
         self._next_number += 1
-        self._spare = JournalFile(self._objects, header, file)
+        return JournalFile(self._objects, header, file)
 
     def rotate(self) -> None:
         """Append to the next file from now on; raises OSError if none was ready and none can be made."""
@@ -159,8 +164,8 @@ class Journal:
 
     def recycle(self, done: list[JournalFile]) -> None:
         """Keep one file for the next round and delete the others. Any thread; raises OSError."""
+        # An fsync may still be syncing one of these files, so none is closed here: its last reference does that.
         for journal in done:
-            journal.file.close()
             if self._recyclable:
                 self._objects.store.delete(journal.path)
             else:

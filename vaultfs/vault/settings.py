@@ -26,7 +26,8 @@ class Settings:
     # A piece of a chunk at least so long that covers all the chunk holds goes straight to a slot.
     direct_minimum: int = 32 << 10
     open_objects: int = 1024
-    unsynced_objects: int = 768
+    unsynced_soft: int = 768
+    unsynced_hard: int = 6144
     # Decoded inodes and directory entries kept when nothing needs them.
     inode_budget: int = 20000
     entry_budget: int = 200000

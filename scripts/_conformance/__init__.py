@@ -1,0 +1,1 @@
+"""What `scripts/conformance` is made of: fresh filesystems to test, and one module for each suite."""

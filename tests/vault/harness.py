@@ -1,0 +1,131 @@
+"""Small vaults in memory for the tests of this folder: limits so low that everything happens after a few operations."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from tests.support.memorystore import MemoryStore
+from vaultfs.keys.hierarchy import VaultKeys
+from vaultfs.store.api import Store
+from vaultfs.vault.inline import Inline
+from vaultfs.vault.inode import Inode
+from vaultfs.vault.settings import Settings
+from vaultfs.vault.vault import OpenOptions, Vault
+
+KEYS = VaultKeys.from_master(bytes(range(16)), bytes(range(32)))
+ROOT = 1
+
+SMALL_LIMITS = {
+    "CHUNK_SIZE_MIN": 1024, "CHUNKS_PER_SEGMENT": 4, "INLINE_CHUNKS": 2, "NODE_REFERENCES": 2, "ROOT_REFERENCES": 2,
+}  # fmt: skip
+"""Format constants lowered so that a file of a few KiB has several segments and two levels of map nodes."""
+
+SMALL_CHUNK = 1024
+
+TINY = Settings(
+    checkpoint_age=1e9,
+    journal_soft=1 << 14,
+    journal_hard=1 << 16,
+    overlay_soft=1 << 14,
+    overlay_hard=1 << 16,
+    direct_soft=1 << 16,
+    direct_hard=1 << 17,
+    inodes_soft=16,
+    inodes_hard=64,
+    journal_preallocation=0,
+    ballast_size=0,
+    direct_minimum=512,
+    open_objects=8,
+    unsynced_soft=8,
+    inode_budget=0,
+    entry_budget=0,
+    delta_minimum=512,
+    compaction_slots=4,
+    seals_per_object=64,
+    recovery_name_gap=32,
+)
+
+
+@contextmanager
+def small_limits() -> Iterator[None]:
+    """Lower the format's constants in every module that has taken them over."""
+    changed = [
+        (module, name, getattr(module, name))
+        for module in list(sys.modules.values())
+        if getattr(module, "__name__", "").startswith("vaultfs.")
+        for name in SMALL_LIMITS
+        if hasattr(module, name)
+    ]
+    for module, name, _ in changed:
+        setattr(module, name, SMALL_LIMITS[name])
+    try:
+        yield
+    finally:
+        for module, name, value in changed:
+            setattr(module, name, value)
+
+
+def new_store(chunk_size: int = SMALL_CHUNK) -> MemoryStore:
+    """A store with an empty vault."""
+    store = MemoryStore()
+    Vault.create(store, KEYS, chunk_size=chunk_size)
+    return store
+
+
+def options(
+    chunk_size: int = SMALL_CHUNK, settings: Settings = TINY, *, read_only: bool = False, accept_damage: bool = False
+) -> OpenOptions:
+    """How the tests open a vault."""
+    return OpenOptions(
+        chunk_size=chunk_size, read_only=read_only, accept_damage=accept_damage, settings=settings
+    )
+
+
+def open_inline(store: Store, opening: OpenOptions | None = None) -> Inline:
+    """The vault in a store, opened."""
+    return Inline(Vault.open(store, KEYS, opening or options()))
+
+
+Stat = tuple[object, ...]
+
+
+@dataclass
+class Snapshot:
+    """What a vault shows: attributes by inode id, names by directory id, contents by file id."""
+
+    stats: dict[int, Stat] = field(default_factory=dict)
+    names: dict[int, dict[bytes, int]] = field(default_factory=dict)
+    contents: dict[int, bytes] = field(default_factory=dict)
+
+
+def stat_of(inode: Inode) -> Stat:
+    """Everything stat(2) and listxattr(2) tell, but the size."""
+    return (
+        inode.mode, inode.uid, inode.gid, inode.nlink, inode.atime, inode.mtime, inode.ctime,
+        inode.birthtime, inode.device, inode.target, tuple(sorted(inode.xattrs.items())),
+    )  # fmt: skip
+
+
+def snapshot(vault: Inline, *, contents: bool = True) -> Snapshot:
+    """Everything that can be reached from the top."""
+    shot = Snapshot()
+    top = vault.getattr(ROOT)
+    shot.stats[ROOT] = stat_of(top)
+    waiting = [ROOT]
+    while waiting:
+        directory = waiting.pop()
+        entries = dict(vault.list_directory(directory))
+        shot.names[directory] = entries
+        for name, inode_id in entries.items():
+            inode = vault.lookup(directory, name)
+            assert inode.id == inode_id
+            if inode_id in shot.stats:
+                continue
+            shot.stats[inode_id] = stat_of(inode)
+            if inode.mode & 0o170000 == 0o040000:
+                waiting.append(inode_id)
+            elif inode.mode & 0o170000 == 0o100000:
+                size = inode.size
+                shot.contents[inode_id] = vault.read(inode_id, 0, size) if contents else bytes(size)
+    return shot

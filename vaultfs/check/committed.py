@@ -1,0 +1,165 @@
+"""The tree of the newest committed root, read without a lock and beside a live writer.
+
+What a committed root reaches is neither overwritten nor deleted before a later root is durable. So whatever does
+not verify is looked at again under the newest root before it counts.
+"""
+
+import stat
+import time
+from typing import NamedTuple
+
+from vaultfs.errors import Damaged, PartlySynced, StoreUnusable
+from vaultfs.format.constants import ORPHANS_ID, ROOT_ID, ROOT_SLOTS, SHARED_ID
+from vaultfs.format.layout import root_slot_path
+from vaultfs.keys.hierarchy import VaultKeys
+from vaultfs.sealing.context import SealingContext
+from vaultfs.sealing.entries import Entry, Pointer, decode_entry
+from vaultfs.sealing.roots import SealedRoot, open_root
+from vaultfs.store.api import Store
+from vaultfs.store.handles import HandleCache
+from vaultfs.vault.directory_load import load_directory
+from vaultfs.vault.objects import Objects
+from vaultfs.vault.state import hidden_name, shard_name, shard_of
+
+_OPEN_OBJECTS = 512
+_ROOT_TRIES = 5
+_ROOT_PAUSE = 0.02  # seconds; a root slot takes a write and an fdatasync
+
+Names = dict[bytes, bytes]
+
+
+class Place(NamedTuple):
+    """Where an entry is: `top` is one of the three top directories, `names` the path below it."""
+
+    top: int
+    names: tuple[bytes, ...]
+
+    def below(self, name: bytes) -> "Place":
+        """The place of a name in the directory at this one."""
+        return Place(self.top, (*self.names, name))
+
+    @property
+    def path(self) -> bytes:
+        """The plain path; what is hidden from users gets a name in words."""
+        path = b"/".join(self.names)
+        if self.top == ROOT_ID:
+            return path
+        return (b"(hard-linked) " if self.top == SHARED_ID else b"(deleted, still open) ") + path
+
+
+class Gone(Exception):
+    """What was being checked was removed meanwhile."""
+
+
+class SlotState(NamedTuple):
+    """One root slot as found: its root, or why there is none."""
+
+    sealed: SealedRoot | None
+    missing: bool
+    cause: str
+
+
+class CommittedTree:
+    """The newest root of a vault and everything below it, read-only. For one thread, but for `objects`."""
+
+    def __init__(self, store: Store, keys: VaultKeys, chunk_size: int) -> None:
+        self.handles = HandleCache(store, _OPEN_OBJECTS)
+        self.objects = Objects(store, self.handles, SealingContext(keys, chunk_size))
+        self.sealed: SealedRoot | None = None
+
+    def slots(self, tries: int = _ROOT_TRIES) -> list[SlotState]:
+        """Both root slots. One that a writer may just be replacing is read again."""
+        while True:
+            states = [self._slot(number) for number in range(ROOT_SLOTS)]
+            tries -= 1
+            if not tries or all(state.sealed is not None for state in states):
+                return states
+            time.sleep(_ROOT_PAUSE)
+
+    def _slot(self, number: int) -> SlotState:
+        try:
+            file = self.objects.store.open(root_slot_path(number))
+        except FileNotFoundError:
+            return SlotState(None, True, "the root is missing")
+        except OSError as error:
+            return SlotState(None, False, f"the root cannot be read: {error.strerror}")
+        try:
+            return SlotState(open_root(self.objects.context, file.read(file.size(), 0)), False, "")
+        except (Damaged, OSError) as error:
+            return SlotState(None, False, str(error))
+        finally:
+            file.close()
+
+    def open(self) -> SealedRoot:
+        """Find the newest root; raises PartlySynced or StoreUnusable if there is none."""
+        if not self.refresh():
+            if any(state.missing for state in self.slots()):
+                raise PartlySynced("no root of the vault is there; let the store finish syncing, then try again")
+            raise StoreUnusable("neither root of the vault verifies, so its contents cannot be reached")
+        assert self.sealed is not None
+        return self.sealed
+
+    def refresh(self) -> bool:
+        """Look for a newer root; True if there is one."""
+        # A slot that is being replaced does not verify; the root in the other one is still in force then.
+        found = [state.sealed for state in self.slots(1) if state.sealed is not None]
+        newest = max(found, key=lambda sealed: sealed.root.generation, default=None)
+        if newest is None or (self.sealed is not None and newest.root.generation <= self.sealed.root.generation):
+            return False
+        self.sealed = newest
+        return True
+
+    def top(self, inode_id: int) -> Entry:
+        """The entry of one of the three top directories; raises Damaged."""
+        assert self.sealed is not None
+        root = self.sealed.root
+        encoded = {ROOT_ID: root.root, SHARED_ID: root.shared, ORPHANS_ID: root.orphans}[inode_id]
+        entry = decode_entry(encoded)
+        if not isinstance(entry, Entry) or entry.id != inode_id:
+            raise Damaged("a root does not have the directories a root has")
+        return entry
+
+    def load(self, entry: Entry) -> Names:
+        """A directory's encoded entries by name; raises Damaged."""
+        return load_directory(self.objects, entry.id, entry.content) if entry.content else {}
+
+    def find(self, place: Place) -> Entry | None:
+        """The entry at a place under the current root, None if there is none; raises Damaged on the way."""
+        entry = self.top(place.top)
+        for name in place.names:
+            if not stat.S_ISDIR(entry.mode):
+                return None
+            encoded = self.load(entry).get(name)
+            if encoded is None:
+                return None
+            found = decode_entry(encoded)
+            entry = self.shared(found.id) if isinstance(found, Pointer) else found
+        return entry
+
+    def shared(self, inode_id: int) -> Entry:
+        """The entry of a hard-linked file; raises Damaged if the shared table does not have it."""
+        shard = self.find(Place(SHARED_ID, (shard_name(shard_of(inode_id)),)))
+        encoded = self.load(shard).get(hidden_name(inode_id)) if shard is not None else None
+        entry = decode_entry(encoded) if encoded is not None else None
+        if not isinstance(entry, Entry):
+            raise Damaged(f"the attributes of hard-linked inode {inode_id} are missing")
+        return entry
+
+    def look_again(self, place: Place) -> Entry | None:
+        """What is at a place that did not verify, if a newer root is in force by now; None if none is.
+
+        Raises Gone if there is nothing at that place any more.
+        """
+        if not self.refresh():
+            return None
+        try:
+            entry = self.find(place)
+        except Damaged:
+            return None
+        if entry is None:
+            raise Gone(place.path)
+        return entry
+
+    def close(self) -> None:
+        """Forget all open objects."""
+        self.handles.close()

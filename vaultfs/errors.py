@@ -13,7 +13,8 @@
         ├── HeaderDamaged, HeaderUnreadable, HeaderUnwritable, UnsupportedVaultVersion
         ├── PasswordUnreadable, EmptyPassword, WrongPassword, WeakPassword
         ├── MountpointUnusable, FuseUnavailable
-        └── LockedElsewhere, RollbackRefused, PartlySynced, JournalDamaged
+        ├── LockedElsewhere, RollbackRefused, PartlySynced, JournalDamaged
+        └── WrongVault, KeyMistyped, LastKey
 
 The exit codes below 40 are gocryptfs's, which front-ends already know; ours start at 40.
 The message given to the constructor is the one sentence the user reads.
@@ -255,3 +256,24 @@ class JournalDamaged(OpenError):
     """Journal records that were synced are broken; opening needs explicit consent."""
 
     exit_code = 45
+
+
+class WrongVault(OpenError):
+    """The vault, or its header, is not the one that belongs here."""
+
+    errno = errno.EPERM
+    exit_code = 46
+
+
+class KeyMistyped(OpenError):
+    """A recovery key or a share has a typing error, or is not complete."""
+
+    errno = errno.EINVAL
+    exit_code = 47
+
+
+class LastKey(OpenError):
+    """The change would leave the vault without a key that is known to open it."""
+
+    errno = errno.EPERM
+    exit_code = 48

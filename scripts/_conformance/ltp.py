@@ -31,7 +31,7 @@ def fsx(program: Path, target: Target, seed: int, operations: int) -> str:
             [program, "-q", "-N", str(operations), "-S", str(seed), "-P", target.folder, *style, file],
             capture_output=True, check=False, errors="replace",
         )  # fmt: skip
-    return "" if done.returncode == 0 else f"fsx {' '.join(style)} -S {seed}: {done.stdout[-3000:]}{done.stderr[-500:]}"
+    return "" if done.returncode == 0 else f"fsx {' '.join(style)} -S {seed}: {done.stdout[:3000]}{done.stderr[:500]}"
 
 
 @contextmanager

@@ -52,7 +52,9 @@ class Target:
 
     def unmount(self) -> None:
         """Undo `mount`, and return when nothing of it is left."""
-        subprocess.run(["umount", self.path], check=True)
+        latest = time.monotonic() + _PATIENCE
+        while subprocess.run(["umount", self.path], check=False).returncode and time.monotonic() < latest:
+            time.sleep(0.5)  # what a killed program had mapped is let go a little later
         self._wait_for_end()
 
     def _wait_for_end(self) -> None:

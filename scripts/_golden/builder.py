@@ -2,15 +2,12 @@
 
 import hashlib
 import stat
-from collections.abc import Iterable
 from typing import Any
 
+from _golden.digest import BLOCK, digest
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.inode import Inode, SetAttr
 from vaultfs.vault.vault import Vault
-
-BLOCK = 32768
-"""Contents are hashed by blocks of so many bytes, those of zeros left out."""
 
 Extents = list[tuple[int, bytes]]
 
@@ -42,15 +39,6 @@ class Plain:
 
     def digest(self) -> str:
         return digest((position, bytes(self._blocks[position])) for position in sorted(self._blocks))
-
-
-def digest(blocks: Iterable[tuple[int, bytes]]) -> str:
-    """SHA-256 over offset (u64, little-endian) and bytes, filled up with zeros, of every block with a byte set."""
-    hashed = hashlib.sha256()
-    for offset, data in blocks:
-        if data.strip(b"\0"):
-            hashed.update(offset.to_bytes(8, "little") + data.ljust(BLOCK, b"\0"))
-    return hashed.hexdigest()
 
 
 class Builder:

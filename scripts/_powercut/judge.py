@@ -138,11 +138,11 @@ class Judge:
                 self._apply(self._steps[count - 1])
             if count < least or not self._same_names(own):
                 continue
-            problems = self._content_problems(own, count)
+            contents = self._promises(count)
+            problems = self._content_problems(own, contents)
             if not problems:
-                files = [found for found in own.values() if found.kind == stat.S_IFREG]
-                promised = sum(1 for content in self._contents.values() if content.promised)
-                return Verdict(len(files), promised, [])
+                files = {int(value): contents[int(value)] for kind, value in self._names.values() if kind == stat.S_IFREG}
+                return Verdict(len(files), sum(1 for content in files.values() if content.promised), [])
             worst, matched = problems, True
         if not matched:
             worst += self._differences(own, least)
@@ -210,15 +210,12 @@ class Judge:
         for path in sorted(own.keys() ^ self._names.keys())[:5]:
             yield f"{path[:60]} {'should not' if path in own else 'should'} be there at the last step"
 
-    def _content_problems(self, own: Tree, count: int) -> list[str]:
-        contents = self._promises(count)
+    def _content_problems(self, own: Tree, contents: dict[int, _Content]) -> list[str]:
         problems: list[str] = []
         for path, found in own.items():
             if found.kind == stat.S_IFREG:
                 file = int(self._names[path][1])
                 problems += [f"{path[:60]}: {problem}" for problem in _problems(file, contents[file], found)]
-        for file, content in contents.items():
-            self._contents[file].promised = content.promised
         return problems
 
     def _promises(self, count: int) -> dict[int, _Content]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from vaultfs.crypto.kdf import DEFAULT, OPEN_FLOOR, Argon2id, Scrypt
 from vaultfs.crypto.mac import hmac_sha256
 from vaultfs.errors import HeaderDamaged, UnsupportedVaultVersion, UsageError, WrongPassword
-from vaultfs.keys.header import Header, change_slot, create, parse, serialise, unlock, verify_mac
+from vaultfs.keys.header import Header, create, parse, serialise, unlock, verify_mac
 from vaultfs.keys.slots import make_slot
 
 PASSWORD = b"correct horse"
@@ -61,6 +61,7 @@ def test_it_is_one_plain_json_object_in_this_order() -> None:
         "cipher",
         "chunk_size",
         "slots",
+        "identity",
         "mac",
         "checksum",
     ]
@@ -226,7 +227,7 @@ def test_whole_but_wrong_headers_are_damage(change: Callable[[dict[str, Any]], o
         (lambda m: m.update(features=["time-travel"]), 'feature "time-travel"'),
         (lambda m: m.update(features=["time-travel"], new_member=1), 'feature "time-travel"'),
         (lambda m: m.update(cipher="ROT-13"), 'cipher "ROT-13"'),
-        (lambda m: m["slots"][0].update(type="recovery", new_member=1), 'key slot type "recovery"'),
+        (lambda m: m["slots"][0].update(type="fingerprint", new_member=1), 'key slot type "fingerprint"'),
         (lambda m: m["slots"][0]["kdf"].update(name="yescrypt"), 'KDF "yescrypt"'),
     ],
 )
@@ -297,37 +298,16 @@ def test_a_slot_of_another_vault_opens_nothing() -> None:
         unlock(serialise(mixed, MAC_KEY), PASSWORD)
 
 
-def test_changing_the_password() -> None:
-    labelled = replace(MADE.header, slots=(replace(MADE.header.slots[0], label="home"),), epoch=41)
-    data = change_slot(serialise(labelled, MAC_KEY), PASSWORD, b"new password", minimum=OPEN_FLOOR)
-    opened = unlock(data, b"new password")
-    assert opened.master == MADE.master
-    assert opened.header.epoch == 42
-    assert opened.header.vault_id == MADE.header.vault_id
-    (slot,) = opened.header.slots
-    assert (slot.label, slot.kdf) == ("home", CHEAP)
-    assert slot.id != MADE.header.slots[0].id
-    with pytest.raises(WrongPassword):
-        unlock(data, PASSWORD)
-
-
-def test_changing_one_password_of_two_and_its_kdf() -> None:
+def test_a_secret_opens_only_slots_of_its_type() -> None:
     header = MADE.header
-    other = make_slot(b"other password", MADE.master, header.vault_id, kdf=CHEAP, minimum=OPEN_FLOOR)
-    data = serialise(replace(header, slots=(*header.slots, other)), MAC_KEY)
-    costs = Argon2id(8 << 10, 1, 1)
-    data = change_slot(data, b"other password", b"new password", kdf=costs, minimum=OPEN_FLOOR)
-    assert [slot.kdf for slot in parse(data).slots] == [CHEAP, costs]
-    assert unlock(data, PASSWORD).master == unlock(data, b"new password").master == MADE.master
-    with pytest.raises(WrongPassword):
-        unlock(data, b"other password")
-
-
-def test_changing_needs_the_password_and_real_costs() -> None:
-    with pytest.raises(WrongPassword):
-        change_slot(DATA, b"wrong", b"new password", minimum=OPEN_FLOOR)
-    with pytest.raises(UsageError):
-        change_slot(DATA, PASSWORD, b"new password")
+    slot = make_slot(PASSWORD, MADE.master, header.vault_id, kdf=CHEAP, kind="keyfile", minimum=OPEN_FLOOR)
+    data = serialise(replace(header, slots=(*header.slots, slot)), MAC_KEY)
+    assert unlock(data, PASSWORD).slot == header.slots[0]
+    assert unlock(data, PASSWORD, "keyfile").slot == slot
+    with pytest.raises(WrongPassword, match="no key slot for a recovery key"):
+        unlock(data, PASSWORD, "recovery")
+    with pytest.raises(WrongPassword, match="no key slot for a password"):
+        unlock(data, PASSWORD, without=header.slots[0].id)
 
 
 def test_what_would_not_be_read_is_not_written() -> None:

@@ -16,18 +16,31 @@ from vaultfs.errors import (
     HeaderUnwritable,
     StoreUnusable,
     UnsupportedVaultVersion,
-    UsageError,
     WrongPassword,
+    WrongVault,
 )
 from vaultfs.keys.header import create, serialise, unlock
-from vaultfs.keys.headerfile import change_password, load, save
+from vaultfs.keys.headerfile import LoadedHeader, load, load_authentic, load_from_roots, save
+from vaultfs.keys.slotchanges import replace_slot
+from vaultfs.keys.slots import make_slot
 from vaultfs.store.api import Space, Store, StoreFile
 from vaultfs.store.directory import DirectoryStore
 
 OLD, NEW = b"old password", b"new password"
 MADE = create(OLD, kdf=Scrypt(10, 8, 1), minimum=OPEN_FLOOR)
 DATA = serialise(MADE.header, MADE.keys.header_mac_key)
+ROOT = (100).to_bytes(4, "little") + bytes(12) + bytes(range(100))
+TRAILER = len(DATA).to_bytes(4, "little") + DATA
 LATER = serialise(replace(MADE.header, epoch=2), MADE.keys.header_mac_key)
+
+
+def change_password(store: Store, old: bytes, new: bytes) -> LoadedHeader:
+    """What `vaultfs passwd` does, with the lowest costs."""
+    opened = unlock(load(store).raw, old)
+    slot = make_slot(new, opened.master, opened.header.vault_id, kdf=opened.slot.kdf, minimum=OPEN_FLOOR)
+    header = replace_slot(opened.header, opened.slot.id, slot)
+    save(store, serialise(header, opened.keys.header_mac_key))
+    return load(store)
 
 
 @pytest.fixture
@@ -124,13 +137,86 @@ def test_a_newer_main_copy_is_not_replaced_by_an_older_backup(store: DirectorySt
     assert "version 2" in load(store).notes[0]
 
 
+@pytest.fixture
+def rooted(store: DirectoryStore, tmp_path: Path) -> DirectoryStore:
+    """A store with a header, and roots that hold a copy of it."""
+    for name in ("root.0", "root.1"):
+        (tmp_path / name).write_bytes(ROOT)
+    assert save(store, DATA) == ()
+    return store
+
+
+def test_each_root_holds_a_copy_behind_its_sealed_bytes(rooted: DirectoryStore, tmp_path: Path) -> None:
+    assert (tmp_path / "root.0").read_bytes() == (tmp_path / "root.1").read_bytes() == ROOT + TRAILER
+    save(rooted, LATER)
+    assert (tmp_path / "root.0").read_bytes()[len(ROOT) + 4 :] == LATER
+    save(rooted, DATA, roots_too=False)
+    assert (tmp_path / "root.0").read_bytes()[len(ROOT) + 4 :] == LATER
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"{}", DATA[:-1]])
+def test_a_root_stands_in_for_two_lost_header_files(
+    rooted: DirectoryStore, tmp_path: Path, damage: bytes | None
+) -> None:
+    for name in ("vaultfs.json", "vaultfs.json.backup"):
+        (tmp_path / name).unlink() if damage is None else (tmp_path / name).write_bytes(damage)
+    loaded = load(rooted)
+    assert (loaded.raw, loaded.rebuilt, len(loaded.notes)) == (DATA, True, 1)
+    assert "the copy in root.0 is used instead" in loaded.notes[0]
+    save(rooted, loaded.raw)
+    assert (load(rooted).notes, load(rooted).rebuilt) == ((), False)
+
+
+def test_the_newer_whole_copy_of_the_roots_counts(rooted: DirectoryStore, tmp_path: Path) -> None:
+    for name in ("vaultfs.json", "vaultfs.json.backup"):
+        (tmp_path / name).unlink()
+    (tmp_path / "root.1").write_bytes(ROOT + len(LATER).to_bytes(4, "little") + LATER)
+    assert load(rooted).raw == load_from_roots(rooted).raw == LATER
+    (tmp_path / "root.1").write_bytes((tmp_path / "root.1").read_bytes()[:-1])
+    assert load(rooted).raw == DATA
+
+
+@pytest.mark.parametrize("root", [b"", ROOT[:3], ROOT[:-1], ROOT, ROOT + TRAILER[:3], ROOT + b"\xff" * 4 + DATA])
+def test_roots_that_hold_no_copy(store: DirectoryStore, tmp_path: Path, root: bytes) -> None:
+    for name in ("root.0", "root.1"):
+        (tmp_path / name).write_bytes(root)
+    with pytest.raises(StoreUnusable, match="not a vault"):
+        load(store)
+    with pytest.raises(HeaderDamaged, match="Neither root"):
+        load_from_roots(store)
+
+
+def test_the_header_of_another_vault_is_refused(rooted: DirectoryStore, tmp_path: Path) -> None:
+    stranger = create(OLD, kdf=Scrypt(10, 8, 1), minimum=OPEN_FLOOR)
+    for name in ("vaultfs.json", "vaultfs.json.backup"):
+        (tmp_path / name).write_bytes(serialise(stranger.header, stranger.keys.header_mac_key))
+        with pytest.raises(WrongVault, match=r"vaultfs\.json is the header of another vault"):
+            load(rooted)
+    (tmp_path / "vaultfs.json").unlink()
+    with pytest.raises(WrongVault, match=r"vaultfs\.json\.backup is the header of another vault"):
+        load(rooted)
+    assert load_from_roots(rooted).raw == DATA
+
+
+def test_only_what_was_made_with_the_key_is_authentic(store: DirectoryStore, tmp_path: Path) -> None:
+    mac_key = MADE.keys.header_mac_key
+    assert load_authentic(store, mac_key) is None
+    (tmp_path / "vaultfs.json.backup").write_bytes(DATA)
+    (tmp_path / "vaultfs.json").write_bytes(serialise(replace(MADE.header, epoch=9), bytes(32)))
+    found = load_authentic(store, mac_key)
+    assert found is not None and found.raw == DATA
+    (tmp_path / "vaultfs.json").write_bytes(LATER)
+    found = load_authentic(store, mac_key)
+    assert found is not None and found.raw == LATER
+
+
 def resummed(data: bytes) -> bytes:
     return data[:-68] + hashlib.sha256(data[:-68]).hexdigest().encode() + data[-4:]
 
 
 def test_change_password(store: DirectoryStore, tmp_path: Path) -> None:
     save(store, DATA)
-    changed = change_password(store, OLD, NEW, minimum=OPEN_FLOOR)
+    changed = change_password(store, OLD, NEW)
     assert changed.header.epoch == 2
     assert (load(store).raw, load(store).notes) == (changed.raw, ())
     assert unlock(changed.raw, NEW).master == MADE.master
@@ -142,9 +228,7 @@ def test_a_refused_change_touches_nothing(store: DirectoryStore, tmp_path: Path)
     save(store, DATA)
     before = {path.name: path.stat().st_ino for path in tmp_path.iterdir()}
     with pytest.raises(WrongPassword):
-        change_password(store, NEW, NEW, minimum=OPEN_FLOOR)
-    with pytest.raises(UsageError):
-        change_password(store, OLD, NEW)
+        change_password(store, NEW, NEW)
     assert {path.name: path.stat().st_ino for path in tmp_path.iterdir()} == before
     assert load(store).raw == DATA
 
@@ -154,7 +238,7 @@ def test_left_over_temporary_files_are_harmless(store: DirectoryStore, tmp_path:
     for name in ("vaultfs.json.new", "vaultfs.json.backup.new"):
         (tmp_path / name).write_bytes(b"half a head")
     assert load(store).notes == ()
-    change_password(store, OLD, NEW, minimum=OPEN_FLOOR)
+    change_password(store, OLD, NEW)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["vaultfs.json", "vaultfs.json.backup"]
 
 
@@ -219,7 +303,8 @@ class FileOnDisk:
         raise AssertionError
 
     def truncate(self, size: int) -> None:
-        raise AssertionError
+        self.disk.step()
+        self.content = self.content[:size]
 
     def size(self) -> int:
         return len(self.content)
@@ -298,7 +383,13 @@ def disk_with(contents: dict[str, bytes]) -> Disk:
     return disk
 
 
-BEFORE = {"vaultfs.json": DATA, "vaultfs.json.backup": DATA, "vaultfs.json.new": b"of an earlier crash"}
+BEFORE = {
+    "vaultfs.json": DATA,
+    "vaultfs.json.backup": DATA,
+    "vaultfs.json.new": b"of an earlier crash",
+    "root.0": ROOT + TRAILER,
+    "root.1": ROOT + TRAILER + b"of a longer header before",
+}
 
 
 def stopped_changes(failure: BaseException) -> Iterator[tuple[Disk, BaseException | None]]:
@@ -308,7 +399,7 @@ def stopped_changes(failure: BaseException) -> Iterator[tuple[Disk, BaseExceptio
         disk.left, disk.failure = steps, failure
         store: Store = DiskStore(disk)
         try:
-            change_password(store, OLD, NEW, minimum=OPEN_FLOOR)
+            change_password(store, OLD, NEW)
         except (Stopped, HeaderUnwritable) as error:
             disk.left = 10**9
             yield disk, error
@@ -333,9 +424,13 @@ def test_a_power_cut_at_any_step_leaves_the_old_or_the_new_password() -> None:
     for disk, stopped in stopped_changes(Stopped()):
         states = {tuple(sorted(contents.items())) for contents in disk.after_the_cut()}
         seen.append({opens_with(dict(state)) for state in states})
+        for state in map(dict, states):
+            assert all(state[path].startswith(ROOT) for path in ("root.0", "root.1"))
         if stopped is None:
-            assert [dict(state)["vaultfs.json"] for state in states] == [disk.names["vaultfs.json"].durable]
-            assert [dict(state)["vaultfs.json.backup"] for state in states] == [disk.names["vaultfs.json"].durable]
+            new = disk.names["vaultfs.json"].durable
+            for state in map(dict, states):
+                assert state["vaultfs.json"] == state["vaultfs.json.backup"] == new
+                assert state["root.0"] == state["root.1"] == ROOT + len(new).to_bytes(4, "little") + new
     assert len(seen) > 10
     assert seen[0] == {OLD}
     assert seen[-1] == {NEW}
@@ -372,7 +467,7 @@ def test_a_full_disk_leaves_the_old_header_and_no_temporary_file() -> None:
             return disk.names[path]
 
     with pytest.raises(HeaderUnwritable, match="No space left"):
-        change_password(FullStore(disk), OLD, NEW, minimum=OPEN_FLOOR)
+        change_password(FullStore(disk), OLD, NEW)
     assert {name: file.content for name, file in disk.names.items()} == {
         "vaultfs.json": DATA,
         "vaultfs.json.backup": DATA,

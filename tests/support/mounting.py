@@ -43,7 +43,10 @@ class MountedVault:
             )
         assert self.process.stdout is not None
         with self.process.stdout as answer:
-            assert answer.readline() == b"ready\n", self.log
+            is_ready = answer.readline() == b"ready\n"
+        if not is_ready:
+            self.process.wait(PATIENCE)
+        assert is_ready, self.log
 
     @property
     def log(self) -> str:

@@ -4,10 +4,10 @@ import errno
 
 from vaultfs.check.findings import Kind
 from vaultfs.errors import Damaged
-from vaultfs.format.constants import FRAME_PREFIX_SIZE, KIND_CHUNK, OBJECT_HEADER_SIZE, TAG_SIZE
+from vaultfs.format.constants import KIND_CHUNK, OBJECT_HEADER_SIZE
 from vaultfs.format.layout import object_path, slot_offset, slot_size
 from vaultfs.sealing.entries import Part
-from vaultfs.sealing.frames import FrameCipher
+from vaultfs.sealing.frames import NO_TAG, FrameCipher
 from vaultfs.sealing.maps import MapEntry
 from vaultfs.sealing.slots import SlotCipher, stored_slot_size
 from vaultfs.vault.objects import Objects
@@ -72,7 +72,8 @@ def diagnose_part(objects: Objects, key: bytes, part: Part) -> Diagnosis | None:
         stored = objects.read_frames(object_path(part.object), max(length, OBJECT_HEADER_SIZE))
     except Damaged as error:
         return Kind.CORRUPT, str(error)
-    whole, tag = verified_frames(FrameCipher(objects.context, key, part.object), stored)
+    frames = [(end, tag) for end, tag, _, _ in FrameCipher(objects.context, key, part.object).salvage(stored)]
+    whole, tag = frames[-1] if frames else (0, NO_TAG)
     if whole == part.length - OBJECT_HEADER_SIZE and tag == part.tag:
         return None
     if size < part.length and OBJECT_HEADER_SIZE + whole == size and whole:
@@ -82,19 +83,3 @@ def diagnose_part(objects: Objects, key: bytes, part: Part) -> Diagnosis | None:
     if size < part.length:
         return Kind.CORRUPT, f"the object is cut short: {size} of {part.length} bytes are left"
     return Kind.CORRUPT, f"the frame at byte {OBJECT_HEADER_SIZE + whole} does not verify"
-
-
-def verified_frames(cipher: FrameCipher, stored: bytes) -> tuple[int, bytes]:
-    """(bytes of leading frames that verify, tag of the last of them)."""
-    whole, tag = 0, bytes(TAG_SIZE)
-    while whole + FRAME_PREFIX_SIZE <= len(stored):
-        length = int.from_bytes(stored[whole : whole + 4], "little")
-        end = whole + FRAME_PREFIX_SIZE + length
-        if end > len(stored) or length < TAG_SIZE:
-            break
-        try:
-            cipher.open_next(stored, whole, tag)
-        except Damaged:
-            break
-        whole, tag = end, stored[end - TAG_SIZE : end]
-    return whole, tag

@@ -42,7 +42,7 @@ class Finding:
     end: int | None = None
 
     def to_json(self) -> dict[str, object]:
-        """The finding as JSON members; bytes of a path that are no UTF-8 become lone surrogates, as os.fsdecode has it."""
+        """The finding as JSON members; a path's bytes that are no UTF-8 become lone surrogates (PEP 383)."""
         return {
             "severity": self.severity.value,
             "kind": self.kind.value,

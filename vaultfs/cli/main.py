@@ -17,7 +17,12 @@ from vaultfs import __version__
 from vaultfs.cli.output import Output
 from vaultfs.errors import Interrupted, UsageError, VaultfsError
 
-COMMANDS = ("init", "mount", "umount", "passwd", "info", "status")
+COMMANDS = (
+    "init", "mount", "umount", "passwd", "info", "status",
+    "check", "ls", "tree", "cat", "export", "import", "where", "whose", "log",
+)  # fmt: skip
+# A command whose name no module can have.
+_MODULES = {"import": "import_"}
 _GLOBAL_FLAGS = ("-q", "--quiet", "--debug")
 _FAILED = VaultfsError.exit_code
 
@@ -130,7 +135,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     wanted = _first(words)
     for name in (wanted,) if wanted in COMMANDS else COMMANDS:
-        module = cast(Command, import_module(f"vaultfs.cli.{name}"))
+        module = cast(Command, import_module(f"vaultfs.cli.{_MODULES.get(name, name)}"))
         command = commands.add_parser(
             name, help=module.SUMMARY, description=module.SUMMARY, parents=[common], allow_abbrev=False
         )

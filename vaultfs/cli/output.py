@@ -104,6 +104,12 @@ class Output:
         self._stderr.flush()
         return sys.stdin.readline().strip().lower() == "yes"
 
+    def live(self, text: str) -> None:
+        """Show a line of progress in place of the last one, on a terminal only; empty text erases it."""
+        if self._interactive and not self.quiet:
+            self._stderr.write(_ERASE_LINE + printable(text))
+            self._stderr.flush()
+
     @contextmanager
     def working(self, text: str) -> Iterator[None]:
         """Show on a terminal that something takes a while, and erase that afterwards."""

@@ -47,7 +47,17 @@ class Argon2id:
         _check_range("Argon2id lanes", self.lanes, 1, 64)
 
     def derive(self, password: bytes, salt: bytes) -> bytes:
-        """A 32-byte key, by costs that passed `check`; MemoryError if there is no such memory."""
+        """A 32-byte key, by costs that passed `check`.
+
+        MemoryError if there is no such memory, ImportError if no library here has Argon2.
+        """
+        try:
+            import argon2  # noqa: F401 - asked for first: it needs no OpenSSL 3.2
+        except ImportError:
+            return self._by_cryptography(password, salt)
+        return self._by_argon2_cffi(password, salt)
+
+    def _by_argon2_cffi(self, password: bytes, salt: bytes) -> bytes:
         from argon2.exceptions import HashingError
         from argon2.low_level import Type, hash_secret_raw
 
@@ -63,6 +73,17 @@ class Argon2id:
             )
         except HashingError as error:
             raise MemoryError(f"Argon2id with {self.memory_kib >> 10} MiB: {error}") from error
+
+    def _by_cryptography(self, password: bytes, salt: bytes) -> bytes:
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives.kdf.argon2 import Argon2id as Derivation
+
+        try:
+            return Derivation(
+                salt=salt, length=KEY_SIZE, iterations=self.passes, lanes=self.lanes, memory_cost=self.memory_kib
+            ).derive(password)
+        except UnsupportedAlgorithm as error:
+            raise ImportError("no library here has Argon2id; install argon2-cffi") from error
 
 
 @dataclass(frozen=True, slots=True)

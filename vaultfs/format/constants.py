@@ -26,6 +26,7 @@ KIND_ROOT = b"R"
 KIND_JOURNAL = b"J"
 KIND_RECORD = b"E"
 KIND_FILE_KEY = b"W"
+KIND_SLOT = b"S"
 
 # Chunks and segments.
 CHUNK_SIZE_DEFAULT = 65536
@@ -78,3 +79,5 @@ JOURNAL_HEADER_SIZE = JOURNAL_SALT_SIZE + NONCE_SIZE + JOURNAL_HEADER_PLAIN_SIZE
 RECORD_ALIGNMENT = 16
 RECORD_PREFIX_SIZE = 4 + NONCE_SIZE
 RECORD_HEADER_SIZE = 33  # sealed in front of the body: sequence, synced, previous tag, type
+# Ciphertext and tag of the largest record: two partial chunks or one full set of attributes, and some.
+MAX_RECORD_SIZE = 2 * CHUNK_SIZE_MAX + MAX_XATTRS_SIZE + 65536

@@ -18,7 +18,6 @@ tells a header altered on purpose. These last lines keep their form in every fut
 
 import json
 import re
-from dataclasses import replace
 from typing import NamedTuple
 
 from vaultfs.crypto.aead import AuthenticationError, new_key, random_bytes
@@ -28,10 +27,11 @@ from vaultfs.errors import HeaderDamaged, WrongPassword
 from vaultfs.format.constants import CHUNK_SIZE_DEFAULT, VAULT_ID_SIZE
 from vaultfs.keys.headerjson import Header, header_from_members, header_members
 from vaultfs.keys.hierarchy import VaultKeys
-from vaultfs.keys.slots import KeySlot, make_slot, open_slot
+from vaultfs.keys.identity import NOBODY, Identity, seal_identity
+from vaultfs.keys.slots import KEYFILE, KEYFILE_PASSWORD, PASSWORD, RECOVERY, SHARES, KeySlot, make_slot, open_slot
 from vaultfs.keys.strictjson import parse_object
 
-__all__ = ["Header", "Unlocked", "change_slot", "create", "parse", "serialise", "unlock", "verify_mac"]
+__all__ = ["Header", "Unlocked", "create", "parse", "serialise", "unlock", "verify_mac"]
 
 LARGEST_HEADER = 64 << 10
 _MAC_OPENER = b',\n  "mac": "'
@@ -40,31 +40,53 @@ _END = b'"\n}\n'
 _TAIL = re.compile(
     _MAC_OPENER + rb"(?P<mac>[0-9a-f]{64})" + _CHECKSUM_OPENER + rb"(?P<checksum>[0-9a-f]{64})" + re.escape(_END)
 )
+_WHAT = {
+    PASSWORD: "a password alone",
+    RECOVERY: "a recovery key",
+    SHARES: "the shares of a key",
+    KEYFILE: "a key file alone",
+    KEYFILE_PASSWORD: "a key file with a password",
+}
+_WRONG = {
+    PASSWORD: "The password is wrong.",
+    RECOVERY: "The recovery key has no typing error, but it is not, or no longer, a key of this vault.",
+    SHARES: "The shares fit together, but they are not, or no longer, a key of this vault.",
+    KEYFILE: "The key file is not the right one.",
+    KEYFILE_PASSWORD: "The key file is not the right one, or the password is wrong.",
+}
 _TAIL_SIZE = len(_MAC_OPENER) + 64 + len(_CHECKSUM_OPENER) + 64 + len(_END)
 
 
 class Unlocked(NamedTuple):
-    """What a password opens: the header, now authentic, the vault's keys, and the 32-byte master key."""
+    """What a secret opens: the header, now authentic, the keys, the 32-byte master key; and the slot that it opened."""
 
     header: Header
     keys: VaultKeys
     master: bytes
+    slot: KeySlot
 
     def __repr__(self) -> str:
         return f"<Unlocked {self.keys!r}>"
 
 
 def create(
-    password: bytes, *, kdf: Kdf = DEFAULT, chunk_size: int = CHUNK_SIZE_DEFAULT, minimum: Floor = CREATE_FLOOR
+    password: bytes,
+    *,
+    kdf: Kdf = DEFAULT,
+    chunk_size: int = CHUNK_SIZE_DEFAULT,
+    identity: Identity = NOBODY,
+    minimum: Floor = CREATE_FLOOR,
 ) -> Unlocked:
-    """A new vault's header (epoch 1, one slot) and random keys; `chunk_size` is in bytes.
+    """A new vault's header (epoch 1, one password slot) and random keys; `chunk_size` is in bytes.
 
     Takes the KDF's time; raises what `make_slot` raises. `serialise(header, keys.header_mac_key)` gives the file.
     """
     vault_id, master = random_bytes(VAULT_ID_SIZE), new_key()
     slot = make_slot(password, master, vault_id, kdf=kdf, minimum=minimum)
-    header = Header(vault_id=vault_id, epoch=1, chunk_size=chunk_size, slots=(slot,))
-    return Unlocked(header, VaultKeys.from_master(vault_id, master), master)
+    keys = VaultKeys.from_master(vault_id, master)
+    sealed = seal_identity(keys, identity)
+    header = Header(vault_id=vault_id, epoch=1, chunk_size=chunk_size, slots=(slot,), identity=sealed)
+    return Unlocked(header, keys, master, slot)
 
 
 def serialise(header: Header, mac_key: bytes) -> bytes:
@@ -105,36 +127,23 @@ def verify_mac(data: bytes, mac_key: bytes) -> None:
         ) from None
 
 
-def unlock(data: bytes, password: bytes) -> Unlocked:
-    """From a header file and a password (as `normalise` gives it) to the keys. Takes the KDF's time for each slot.
+def unlock(data: bytes, secret: bytes, kind: str = PASSWORD, *, without: bytes | None = None) -> Unlocked:
+    """From a header file and a secret to the keys, by the slots of the type `kind`. Takes the KDF's time for each.
 
-    Raises HeaderDamaged, UnsupportedVaultVersion, WrongPassword, and OpenError if the KDF's memory is not there.
+    `without` is the id of a slot that is not tried. Raises HeaderDamaged, UnsupportedVaultVersion, WrongPassword,
+    and OpenError if the KDF's memory is not there.
     """
-    return _unlock(data, password)[0]
-
-
-def change_slot(data: bytes, old: bytes, new: bytes, *, kdf: Kdf | None = None, minimum: Floor = CREATE_FLOOR) -> bytes:
-    """The header file with the first slot that `old` opens replaced by one that `new` opens, one epoch later.
-
-    `kdf` None keeps the old slot's costs. Raises what `unlock` and `make_slot` raise.
-    """
-    (header, keys, master), slot = _unlock(data, old)
-    changed = make_slot(new, master, header.vault_id, kdf=kdf or slot.kdf, label=slot.label, minimum=minimum)
-    slots = tuple(changed if each is slot else each for each in header.slots)
-    return serialise(replace(header, epoch=header.epoch + 1, slots=slots), keys.header_mac_key)
-
-
-def _unlock(data: bytes, password: bytes) -> tuple[Unlocked, KeySlot]:
     header = parse(data)
-    for slot in header.slots:
+    candidates = [slot for slot in header.slots if slot.type == kind and slot.id != without]
+    for slot in candidates:
         try:
-            master = open_slot(slot, password, header.vault_id)
+            master = open_slot(slot, secret, header.vault_id)
         except WrongPassword:
             continue
         keys = VaultKeys.from_master(header.vault_id, master)
         verify_mac(data, keys.header_mac_key)
-        return Unlocked(header, keys, master), slot
-    raise WrongPassword("The password is wrong.")
+        return Unlocked(header, keys, master, slot)
+    raise WrongPassword(_WRONG[kind] if candidates else f"The vault has no key slot for {_WHAT[kind]}.")
 
 
 def _tail(data: bytes) -> re.Match[bytes]:

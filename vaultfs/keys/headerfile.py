@@ -1,16 +1,25 @@
-"""The vault header in its store: two copies, `vaultfs.json` and `vaultfs.json.backup`, read and replaced.
+"""The vault header in its store: `vaultfs.json`, `vaultfs.json.backup`, and a copy in each root; read and replaced.
 
 Replacing is crash-safe: both new files are whole and synced under temporary names before either takes its
 place, so at any instant each copy is the old or the new header, whole. A temporary file left by a crash is
-never read, and the next change replaces it.
+never read, and the next change replaces it. The copies in the roots follow last, so that a header that only they
+hold is never newer than the one a user was told is in force.
 """
 
 import contextlib
 from dataclasses import dataclass
 
-from vaultfs.crypto.kdf import CREATE_FLOOR, Floor, Kdf
-from vaultfs.errors import HeaderDamaged, HeaderUnreadable, HeaderUnwritable, OpenError, StoreUnusable
-from vaultfs.keys.header import LARGEST_HEADER, Header, change_slot, parse
+from vaultfs.errors import (
+    HeaderDamaged,
+    HeaderUnreadable,
+    HeaderUnwritable,
+    OpenError,
+    StoreUnusable,
+    UnsupportedVaultVersion,
+    WrongVault,
+)
+from vaultfs.keys.header import LARGEST_HEADER, Header, parse, verify_mac
+from vaultfs.keys.rootcopies import read_copies, write_copies
 from vaultfs.store.api import Store
 
 MAIN = "vaultfs.json"
@@ -23,38 +32,70 @@ TEMPORARY_SUFFIX = ".new"
 class LoadedHeader:
     """A whole header, its exact bytes, and sentences for the user about copies that are not as they should be.
 
-    Where there are notes, `save(store, raw)` puts both copies right, once a password has opened `raw`.
+    Where there are notes, `save(store, raw)` puts all copies right, once a password has opened `raw`. `rebuilt` says
+    that both header files are lost, and this header was found in a root.
     """
 
     header: Header
     raw: bytes
     notes: tuple[str, ...]
+    rebuilt: bool = False
 
 
 def load(store: Store) -> LoadedHeader:
-    """The header in force: the main copy if it is whole, else the backup.
+    """The header in force: the main copy if it is whole, else the backup, else the newer of the copies in the roots.
 
     A whole main copy counts even beside a backup with a higher epoch: it is the one written first.
     Raises StoreUnusable if there is no copy, HeaderUnreadable if none can be read, HeaderDamaged if none is
-    whole, UnsupportedVaultVersion for a whole copy that needs a newer vaultfs.
+    whole, UnsupportedVaultVersion for a whole copy that needs a newer vaultfs, WrongVault if the header file is
+    that of a vault other than the roots'.
     """
     main, backup = _read(store, MAIN), _read(store, BACKUP)
-    if isinstance(main, FileNotFoundError) and isinstance(backup, FileNotFoundError):
-        raise StoreUnusable(f"{store.description} is not a vault: it has no {MAIN}.")
+    in_roots = _in_roots(store)
     try:
         header, raw = _whole(main, MAIN)
     except (HeaderDamaged, HeaderUnreadable) as error:
         with contextlib.suppress(HeaderDamaged, HeaderUnreadable):
             header, raw = _whole(backup, BACKUP)
+            _refuse_stranger(header, BACKUP, in_roots)
             return LoadedHeader(header, raw, (f"{error} Its backup copy is used instead.",))
+        if in_roots:
+            return _from_roots(in_roots, error)
+        if isinstance(main, FileNotFoundError) and isinstance(backup, FileNotFoundError):
+            raise StoreUnusable(f"{store.description} is not a vault: it has no {MAIN}.") from None
         raise
+    _refuse_stranger(header, MAIN, in_roots)
     return LoadedHeader(header, raw, _backup_notes(header, raw, backup))
 
 
-def save(store: Store, data: bytes) -> None:
-    """Make `data` both copies of the header, durably; returns only when both are synced.
+def load_from_roots(store: Store) -> LoadedHeader:
+    """The header as the roots have it, whatever the header files say. Raises HeaderDamaged if no root has one."""
+    in_roots = _in_roots(store)
+    if not in_roots:
+        raise HeaderDamaged("Neither root holds a copy of the header.")
+    return _from_roots(in_roots, None)
 
-    Raises HeaderUnwritable; its message says whether the old header is still in force.
+
+def load_authentic(store: Store, mac_key: bytes) -> LoadedHeader | None:
+    """The header files' newest header that was made with the key; None if there is none. Raises nothing.
+
+    For who has the vault open: a header that something else put there is not taken up.
+    """
+    found = []
+    for copy in COPIES:
+        with contextlib.suppress(OpenError):
+            header, raw = _whole(_read(store, copy), copy)
+            verify_mac(raw, mac_key)
+            found.append(LoadedHeader(header, raw, ()))
+    return max(found, key=lambda loaded: loaded.header.epoch, default=None)
+
+
+def save(store: Store, data: bytes, *, roots_too: bool = True) -> tuple[str, ...]:
+    """Make `data` the header, durably: both files, then the copies in the roots; returns when all are synced.
+
+    `roots_too` False leaves the roots alone, for a store in which another process writes them: it takes the new
+    header over itself. Returns sentences about copies in roots that could not be replaced. Raises HeaderUnwritable
+    about the files; its message says whether the old header is still in force.
     """
     try:
         for copy in COPIES:
@@ -74,20 +115,11 @@ def save(store: Store, data: bytes) -> None:
             f"The header could not be replaced for certain: {error}. The old one or the new one may be in force; "
             "try again when the store can be written."
         ) from error
-
-
-def change_password(
-    store: Store, old: bytes, new: bytes, *, kdf: Kdf | None = None, minimum: Floor = CREATE_FLOOR
-) -> LoadedHeader:
-    """Replace the first slot that `old` opens by one that `new` opens; both as `normalise` gives them.
-
-    The epoch grows by one; `kdf` None keeps the old slot's costs. Returns the new header with what `load` noted of
-    the old one. Raises what `load`, `unlock`, `make_slot` and `save` raise.
-    """
-    loaded = load(store)
-    data = change_slot(loaded.raw, old, new, kdf=kdf, minimum=minimum)
-    save(store, data)
-    return LoadedHeader(parse(data), data, loaded.notes)
+    failed = write_copies(store, data) if roots_too else []
+    return tuple(
+        f"The header is replaced, but its copy in {path} could not be: {error}. It may still hold the keys of before."
+        for path, error in failed
+    )
 
 
 def _read(store: Store, path: str) -> bytes | OSError:
@@ -100,6 +132,29 @@ def _read(store: Store, path: str) -> bytes | OSError:
             file.close()
     except OSError as error:
         return error
+
+
+def _in_roots(store: Store) -> list[tuple[str, Header, bytes]]:
+    """(where, header, bytes) of the whole copies in the roots, the newest first."""
+    found = []
+    for path, raw in read_copies(store):
+        with contextlib.suppress(HeaderDamaged, UnsupportedVaultVersion):
+            found.append((path, parse(raw), raw))
+    return sorted(found, key=lambda copy: copy[1].epoch, reverse=True)
+
+
+def _from_roots(in_roots: list[tuple[str, Header, bytes]], error: OpenError | None) -> LoadedHeader:
+    path, header, raw = in_roots[0]
+    notes = () if error is None else (f"{error} Its backup is lost too; the copy in {path} is used instead.",)
+    return LoadedHeader(header, raw, notes, rebuilt=True)
+
+
+def _refuse_stranger(header: Header, path: str, in_roots: list[tuple[str, Header, bytes]]) -> None:
+    if in_roots and all(other.vault_id != header.vault_id for _, other, _ in in_roots):
+        raise WrongVault(
+            f"{path} is the header of another vault ({header.vault_id.hex()}), not of this store "
+            f"({in_roots[0][1].vault_id.hex()}); `vaultfs key rebuild` puts back the right one."
+        )
 
 
 def _whole(content: bytes | OSError, path: str) -> tuple[Header, bytes]:

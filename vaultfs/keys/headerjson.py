@@ -11,7 +11,7 @@ from vaultfs.crypto.kdf import Argon2id, Kdf, Scrypt
 from vaultfs.crypto.keywrap import OVERHEAD
 from vaultfs.errors import UnsupportedVaultVersion
 from vaultfs.format.constants import CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, FORMAT_VERSION, KEY_SIZE, VAULT_ID_SIZE
-from vaultfs.keys.slots import PASSWORD, SLOT_ID_SIZE, KeySlot, check_costs
+from vaultfs.keys.slots import SLOT_ID_SIZE, SLOT_TYPES, KeySlot, check_costs
 from vaultfs.keys.strictjson import (
     Members,
     as_bytes,
@@ -26,26 +26,30 @@ from vaultfs.keys.strictjson import (
 FORMAT = "vaultfs"
 CIPHER = "AES-256-GCM"
 SUPPORTED_FEATURES: frozenset[str] = frozenset()
-SLOT_TYPES = frozenset({PASSWORD})
 MOST_SLOTS = 32
 MOST_FEATURES = 64
 LONGEST_LABEL = 256
+LARGEST_IDENTITY = 4096
 LARGEST_EPOCH = 2**63 - 1
 LARGEST_COST = 2**63 - 1  # the real limits are in `check_costs`, which says more about a cost than its form
 CREATED = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
-HEADER_MEMBERS = ("format", "version", "vault_id", "epoch", "features", "cipher", "chunk_size", "slots")
+HEADER_MEMBERS = ("format", "version", "vault_id", "epoch", "features", "cipher", "chunk_size", "slots", "identity")
 SLOT_MEMBERS = ("id", "type", "label", "created", "kdf", "wrapped")
 KDF_MEMBERS = ("name", "params", "salt")
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A header of format version 1: `vault_id` is 16 bytes, `epoch` 1 or more, `chunk_size` bytes, 1 to 32 slots."""
+    """A header of format version 1: `vault_id` is 16 bytes, `epoch` 1 or more, `chunk_size` bytes, 1 to 32 slots.
+
+    `identity` is the sealed label and owner (`vaultfs.keys.identity`).
+    """
 
     vault_id: bytes
     epoch: int
     chunk_size: int
     slots: tuple[KeySlot, ...]
+    identity: bytes = b""
     features: tuple[str, ...] = ()
     cipher: str = CIPHER
     version: int = FORMAT_VERSION
@@ -62,6 +66,7 @@ def header_members(header: Header) -> Members:
         "cipher": header.cipher,
         "chunk_size": header.chunk_size,
         "slots": [_slot_members(slot) for slot in header.slots],
+        "identity": header.identity.hex(),
     }
 
 
@@ -83,6 +88,7 @@ def header_from_members(members: Members) -> Header:
         epoch=as_integer(members["epoch"], "epoch", 1, LARGEST_EPOCH),
         chunk_size=chunk_size,
         slots=slots,
+        identity=as_bytes(members["identity"], "identity", 0, LARGEST_IDENTITY),
     )
 
 

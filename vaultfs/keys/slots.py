@@ -1,9 +1,16 @@
-"""One key slot: the master key wrapped under what a KDF makes of a password.
+"""One key slot: the master key wrapped under what a KDF makes of a secret.
 
-    password (NFKC) ── KDF with the slot's salt ── HKDF "vaultfs slot" ── 64-byte key ── AES-SIV ── master key
+    secret ── KDF with the slot's salt ── HKDF "vaultfs slot" ── 64-byte key ── AES-SIV ── master key
 
-The wrapping authenticates the vault, the slot and the KDF costs, so a slot cannot be moved to another vault,
-and costs cannot be altered without the slot failing to open.
+What the secret is depends on the slot's type:
+
+    password           the password's UTF-8 bytes after NFKC
+    recovery, shares   32 random bytes, written down as digits, or split among several people
+    keyfile            the 32-byte SHA-256 of a file
+    keyfile+password   the 32-byte SHA-256 of a file, then the password's bytes
+
+The wrapping authenticates the vault, the slot, its type and the KDF costs, so a slot cannot be moved to another
+vault, and costs cannot be altered without the slot failing to open.
 """
 
 import struct
@@ -15,9 +22,14 @@ from vaultfs.crypto.hkdf import derive_from_master
 from vaultfs.crypto.kdf import CREATE_FLOOR, OPEN_FLOOR, Argon2id, CostError, Floor, Kdf
 from vaultfs.crypto.keywrap import KEK_SIZE, unwrap_master, wrap_master
 from vaultfs.errors import HeaderDamaged, OpenError, UsageError, WrongPassword
+from vaultfs.format.constants import KIND_SLOT
 
-KIND_SLOT = b"S"
 PASSWORD = "password"
+RECOVERY = "recovery"
+SHARES = "shares"
+KEYFILE = "keyfile"
+KEYFILE_PASSWORD = "keyfile+password"
+SLOT_TYPES = frozenset({PASSWORD, RECOVERY, SHARES, KEYFILE, KEYFILE_PASSWORD})
 SLOT_ID_SIZE = 8
 SALT_SIZE = 16
 LABEL_SLOT = b"vaultfs slot"
@@ -37,9 +49,16 @@ class KeySlot:
 
 
 def make_slot(
-    password: bytes, master: bytes, vault_id: bytes, *, kdf: Kdf, label: str = "", minimum: Floor = CREATE_FLOOR
+    secret: bytes,
+    master: bytes,
+    vault_id: bytes,
+    *,
+    kdf: Kdf,
+    kind: str = PASSWORD,
+    label: str = "",
+    minimum: Floor = CREATE_FLOOR,
 ) -> KeySlot:
-    """A new slot that opens to the 32-byte `master` with `password` (as `normalise` gives it). Takes the KDF's time.
+    """A new slot of the type `kind` that opens to the 32-byte `master` with `secret`. Takes the KDF's time.
 
     Raises UsageError for costs below `minimum` (64 MiB of Argon2id, scrypt 2^16; only tests and throw-away
     vaults have a reason to pass a lower one) or above the ceilings, OpenError if there is no such memory.
@@ -49,14 +68,14 @@ def make_slot(
     except CostError as error:
         raise UsageError(f"These costs make no key slot: {error}.") from error
     slot_id, salt = random_bytes(SLOT_ID_SIZE), random_bytes(SALT_SIZE)
-    aad = _slot_aad(vault_id, slot_id, PASSWORD, kdf, salt)
-    wrapped = wrap_master(_slot_key(password, kdf, salt), master, aad)
+    aad = _slot_aad(vault_id, slot_id, kind, kdf, salt)
+    wrapped = wrap_master(_slot_key(secret, kdf, salt), master, aad)
     created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return KeySlot(slot_id, PASSWORD, label, created, kdf, salt, wrapped)
+    return KeySlot(slot_id, kind, label, created, kdf, salt, wrapped)
 
 
-def open_slot(slot: KeySlot, password: bytes, vault_id: bytes) -> bytes:
-    """The 32-byte master key in `slot`, by `password` as `normalise` gives it. Takes the KDF's time and memory.
+def open_slot(slot: KeySlot, secret: bytes, vault_id: bytes) -> bytes:
+    """The 32-byte master key in `slot`, by the secret of its type. Takes the KDF's time and memory.
 
     Raises WrongPassword, HeaderDamaged for costs outside what `check_costs` accepts, and OpenError if there
     is no such memory.
@@ -64,9 +83,9 @@ def open_slot(slot: KeySlot, password: bytes, vault_id: bytes) -> bytes:
     check_costs(slot.kdf)
     aad = _slot_aad(vault_id, slot.id, slot.type, slot.kdf, slot.salt)
     try:
-        master = unwrap_master(_slot_key(password, slot.kdf, slot.salt), slot.wrapped, aad)
+        master = unwrap_master(_slot_key(secret, slot.kdf, slot.salt), slot.wrapped, aad)
     except AuthenticationError:
-        raise WrongPassword("The password is wrong.") from None
+        raise WrongPassword("The key slot does not open.") from None
     if len(master) != KEY_SIZE:
         raise HeaderDamaged("A key slot holds something that is not a master key.")
     return master
@@ -85,9 +104,9 @@ def check_costs(kdf: Kdf) -> None:
         raise HeaderDamaged(f"The header asks for password hashing costs that are refused: {error}.") from error
 
 
-def _slot_key(password: bytes, kdf: Kdf, salt: bytes) -> bytes:
+def _slot_key(secret: bytes, kdf: Kdf, salt: bytes) -> bytes:
     try:
-        key = kdf.derive(password, salt)
+        key = kdf.derive(secret, salt)
     except MemoryError as error:
         raise OpenError(f"There is not enough memory to try the password: {error}.") from error
     return derive_from_master(key, b"", LABEL_SLOT, KEK_SIZE)

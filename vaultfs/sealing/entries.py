@@ -104,6 +104,8 @@ def decode_entry(data: bytes) -> Entry | Pointer:
         if flags & ~_KNOWN:
             raise Damaged(f"a directory entry has unknown flags {flags:#x}")
         if flags & _SHARED:
+            if flags != _SHARED or len(data) != _POINTER.size:
+                raise Damaged("a directory entry says more than a hard link's should")
             return Pointer(inode_id, mode)
         fixed = _FIXED.unpack_from(data)
         position = _FIXED.size
@@ -123,14 +125,19 @@ def decode_entry(data: bytes) -> Entry | Pointer:
             position += length
         if flags & _HAS_CONTENT:
             content = data[position:]
+        elif position != len(data):
+            raise Damaged("a directory entry is longer than it says")
     except struct.error as error:
         raise Damaged("a directory entry is cut short") from error
     return Entry._make((inode_id, mode, *fixed[3:], device, target, xattrs, content))
 
 
 def entry_id_and_mode(data: bytes) -> tuple[int, int]:
-    """The inode id and mode of an encoded entry, without reading the rest."""
-    _, mode, inode_id = _POINTER.unpack_from(data)
+    """The inode id and mode of an encoded entry, without reading the rest; raises Damaged if it is cut before."""
+    try:
+        _, mode, inode_id = _POINTER.unpack_from(data)
+    except struct.error as error:
+        raise Damaged("a directory entry is cut short") from error
     return inode_id, mode
 
 
@@ -142,11 +149,11 @@ def encode_xattrs(xattrs: Xattrs) -> bytes:
 
 
 def decode_xattrs(data: bytes) -> Xattrs:
-    """Read extended attributes; raises Damaged or struct.error if cut short."""
+    """Read extended attributes; raises Damaged if cut short."""
     xattrs: Xattrs = {}
     position = 0
     while position < len(data):
-        name_length, value_length = _XATTR.unpack_from(data, position)
+        name_length, value_length = _XATTR.unpack(_exactly(data, position, _XATTR.size))
         position += _XATTR.size
         name = _exactly(data, position, name_length)
         xattrs[name] = _exactly(data, position + name_length, value_length)

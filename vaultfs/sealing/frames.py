@@ -70,6 +70,18 @@ class FrameCipher:
         if previous != tag:
             raise Damaged("a directory does not end with the frame its entry names")
 
+    def salvage(self, stored: bytes) -> Iterator[tuple[int, bytes, int, Items]]:
+        """(end, tag, generation, items) of each frame in `stored`, as `open` takes it, up to the first broken one."""
+        position = 0
+        previous = NO_TAG
+        while position < len(stored):
+            try:
+                position, previous, plain = self._open_one(stored, position, previous)
+                generation, items = _parse(plain)
+            except Damaged:
+                return
+            yield position, previous, generation, items
+
     def _open_one(self, stored: bytes, position: int, previous: bytes) -> tuple[int, bytes, bytes]:
         body = position + FRAME_PREFIX_SIZE
         if body > len(stored):

@@ -12,7 +12,6 @@ from vaultfs.crypto.aead import Aead, AuthenticationError, new_nonce, random_byt
 from vaultfs.crypto.hkdf import derive
 from vaultfs.errors import Damaged
 from vaultfs.format.constants import (
-    CHUNK_SIZE_MAX,
     FORMAT_VERSION,
     JOURNAL_HEADER_PLAIN_SIZE,
     JOURNAL_HEADER_SIZE,
@@ -20,7 +19,7 @@ from vaultfs.format.constants import (
     JOURNAL_SECRET_SIZE,
     KIND_JOURNAL,
     KIND_RECORD,
-    MAX_XATTRS_SIZE,
+    MAX_RECORD_SIZE,
     NONCE_SIZE,
     OBJECT_NAME_SIZE,
     RECORD_ALIGNMENT,
@@ -37,9 +36,6 @@ _PLACE = struct.Struct("<QQ")
 _NUMBER = struct.Struct("<Q")
 assert _HEADER.size == JOURNAL_HEADER_PLAIN_SIZE
 assert _RECORD.size == RECORD_HEADER_SIZE
-
-# Two partial chunks or one full set of attributes, and some.
-MAX_RECORD_SIZE = 2 * CHUNK_SIZE_MAX + MAX_XATTRS_SIZE + 65536
 
 
 class JournalHeader(NamedTuple):

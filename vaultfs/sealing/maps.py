@@ -6,6 +6,7 @@ leaf itself for a small file, references for a larger one.
 """
 
 import struct
+from itertools import pairwise
 from typing import NamedTuple
 
 from vaultfs.errors import Damaged
@@ -14,6 +15,7 @@ from vaultfs.format.constants import (
     INLINE_CHUNKS,
     MAP_ENTRY_SIZE,
     OBJECT_NAME_SIZE,
+    ROOT_REFERENCES,
     WRAPPED_KEY_SIZE,
 )
 
@@ -117,10 +119,13 @@ def encode_node(references: list[tuple[int, NodeReference]]) -> bytes:
 
 
 def decode_node(data: bytes) -> list[tuple[int, NodeReference]]:
-    """An inner node's (index, reference) pairs; raises Damaged on an impossible length."""
+    """An inner node's (index, reference) pairs; raises Damaged on an impossible length or order."""
     if len(data) % _REFERENCE.size:
         raise Damaged("a map node has an impossible length")
-    return [(fields[0], NodeReference(*fields[1:])) for fields in _REFERENCE.iter_unpack(data)]
+    references = [(fields[0], NodeReference(*fields[1:])) for fields in _REFERENCE.iter_unpack(data)]
+    if any(one[0] >= other[0] for one, other in pairwise(references)):
+        raise Damaged("a map node has its references out of order")
+    return references
 
 
 def encode_content(section: ContentSection) -> bytes:
@@ -157,8 +162,8 @@ def decode_content(data: bytes) -> ContentSection:
         if tag == _TREE_TAG:
             level, index_object, index_seals, count = _TREE.unpack_from(data, _COMMON.size)
             references = decode_node(data[_COMMON.size + _TREE.size :])
-            if len(references) != count:
-                raise Damaged("a map's references are cut short")
+            if len(references) != count or count > ROOT_REFERENCES:
+                raise Damaged("a map has the wrong number of references")
             return ContentSection(wrapped, stored, TreeMap(level, index_object, index_seals, tuple(references)))
     except struct.error as error:
         raise Damaged("a content section is cut short") from error
@@ -166,8 +171,13 @@ def decode_content(data: bytes) -> ContentSection:
 
 
 def stored_size(data: bytes) -> int:
-    """The bytes of chunk data a content section tells of, without reading the rest of it."""
-    return _COMMON.unpack_from(data)[2] if data else 0
+    """The bytes of chunk data a content section tells of, without reading the rest of it; raises Damaged."""
+    if not data:
+        return 0
+    if len(data) < _COMMON.size:
+        raise Damaged("a content section is cut short")
+    stored: int = _COMMON.unpack_from(data)[2]
+    return stored
 
 
 assert struct.calcsize("<48s16s") == WRAPPED_KEY_SIZE + OBJECT_NAME_SIZE

@@ -199,32 +199,30 @@ def decode_record(kind: int, body: bytes) -> Record:
 
 def _decode_create(body: bytes) -> Create:
     parent, time, length = _CREATE.unpack_from(body)
-    split = _CREATE.size + length
-    return Create(parent, time, body[_CREATE.size : split], body[split:])
+    name, entry = _split(body, _CREATE.size, length)
+    return Create(parent, time, name, entry)
 
 
 def _decode_locate(body: bytes) -> Locate:
     inode, parent, length = _LOCATE.unpack_from(body)
-    return Locate(inode, parent, body[_LOCATE.size : _LOCATE.size + length])
+    return Locate(inode, parent, _last(body, _LOCATE.size, length))
 
 
 def _decode_link(body: bytes) -> Link:
     inode, parent, time, length = _LINK.unpack_from(body)
-    return Link(inode, parent, time, body[_LINK.size : _LINK.size + length])
+    return Link(inode, parent, time, _last(body, _LINK.size, length))
 
 
 def _decode_unlink(body: bytes) -> Unlink:
     parent, time, purge, length = _UNLINK.unpack_from(body)
-    return Unlink(parent, time, bool(purge), body[_UNLINK.size : _UNLINK.size + length])
+    return Unlink(parent, time, bool(purge), _last(body, _UNLINK.size, length))
 
 
 def _decode_rename(body: bytes) -> Rename:
     parent, new_parent, time, flags, purge, length, new_length = _RENAME.unpack_from(body)
-    split = _RENAME.size + length
-    end = split + new_length
-    return Rename(
-        parent, new_parent, time, flags, bool(purge), body[_RENAME.size : split], body[split:end], body[end:]
-    )
+    name, _ = _split(body, _RENAME.size, length)
+    new_name, whiteout = _split(body, _RENAME.size + length, new_length)
+    return Rename(parent, new_parent, time, flags, bool(purge), name, new_name, whiteout)
 
 
 def _decode_write(body: bytes) -> Write:
@@ -251,8 +249,26 @@ def _decode_write(body: bytes) -> Write:
 
 def _decode_xattr(body: bytes) -> SetXattr:
     inode, mode, time, has_value, length = _XATTR.unpack_from(body)
-    split = _XATTR.size + length
-    return SetXattr(inode, mode, time, body[_XATTR.size : split], body[split:] if has_value else None)
+    name, value = _split(body, _XATTR.size, length)
+    if value and not has_value:
+        raise Damaged("a journal record is longer than it says")
+    return SetXattr(inode, mode, time, name, value if has_value else None)
+
+
+def _split(body: bytes, position: int, length: int) -> tuple[bytes, bytes]:
+    """The `length` bytes at `position`, and what follows them."""
+    end = position + length
+    if end > len(body):
+        raise Damaged("a journal record is cut short")
+    return body[position:end], body[end:]
+
+
+def _last(body: bytes, position: int, length: int) -> bytes:
+    """The `length` bytes at `position`, which must be the last ones."""
+    value, rest = _split(body, position, length)
+    if rest:
+        raise Damaged("a journal record is longer than it says")
+    return value
 
 
 _DECODERS: dict[int, Callable[[bytes], Record]] = {

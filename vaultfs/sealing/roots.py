@@ -123,9 +123,11 @@ def _decode(plain: bytes) -> Root:
     if version != FORMAT_VERSION:
         raise Damaged(f"a root has the unknown format version {version}")
     position = _FIXED.size
-    lengths = entry_lengths + [OBJECT_NAME_SIZE] * let_go_count + [_HISTORY.size] * history_count
-    if position + sum(lengths) != len(plain):
+    lists = let_go_count * OBJECT_NAME_SIZE + history_count * _HISTORY.size
+    # Before any list is made: the counts may be anything.
+    if position + sum(entry_lengths) + lists != len(plain):
         raise Damaged("a root has the wrong length")
+    lengths = entry_lengths + [OBJECT_NAME_SIZE] * let_go_count + [_HISTORY.size] * history_count
     parts: list[bytes] = []
     for length in lengths:
         parts.append(plain[position : position + length])

@@ -306,23 +306,23 @@ def _let_go(state: State, replaced: bytearray | SlotRef | None) -> None:
 def _write(state: State, record: Write) -> None:
     before = state.inode(record.inode)
     content = state.changed_content(before)
-    if record.direct:
-        _write_direct(state, content, record)
+    segment_size = state.objects.chunk_size * CHUNKS_PER_SEGMENT
+    # Everything is looked up before anything changes: a record applied twice would let go of its own slots.
+    segments = [
+        _recorded_segment(content, direct.chunk // CHUNKS_PER_SEGMENT, direct.object, record.wrapped_key)
+        for direct in record.direct
+    ]
     for offset, _ in record.patches:
-        content.segment(offset // state.objects.chunk_size // CHUNKS_PER_SEGMENT)
+        content.segment(offset // segment_size)
+    for direct, segment in zip(record.direct, segments, strict=True):
+        replaced = content.set_slot(direct.chunk, SlotRef(segment, MapEntry(direct.slot, direct.length, direct.tag)))
+        _let_go(state, replaced)
     for offset, data in record.patches:
         _patch(state, content, before.size, offset, data)
     inode = state.edit(record.inode)
     inode.size = record.size
     inode.mode = record.mode
     inode.mtime = inode.ctime = record.time
-
-
-def _write_direct(state: State, content: FileContent, record: Write) -> None:
-    for chunk, name, slot, length, tag in record.direct:
-        segment = _recorded_segment(content, chunk // CHUNKS_PER_SEGMENT, name, record.wrapped_key)
-        replaced = content.set_slot(chunk, SlotRef(segment, MapEntry(slot, length, tag)))
-        _let_go(state, replaced)
 
 
 def _recorded_segment(content: FileContent, number: int, name: bytes, wrapped_key: bytes) -> Segment:

@@ -204,6 +204,8 @@ class Checkpoint:
             loaded = state.directories.get(directory.inode_id)
             if loaded is not None:
                 loaded.thaw(directory.items)
+        for changed in epoch.contents.values():
+            changed.settle(self.plan.start.sequence)
         self._free_slots(result.contents)
 
     def _free_slots(self, contents: list[ContentCommit]) -> None:

@@ -69,7 +69,8 @@ class FileContent:
         # The data of chunks by their tags, read ahead of a change to a part of them.
         self.fetched: dict[bytes, bytes] = {}
         # Segments with slots written directly since they were last synced.
-        self.unsynced: set[Segment] = set()
+        # Segments written directly and not known to be durable, each with the last record before its last write.
+        self.unsynced: dict[Segment, int] = {}
 
     @classmethod
     def from_section(cls, objects: Objects, inode_id: int, section: bytes) -> "FileContent":
@@ -211,6 +212,10 @@ class FileContent:
         replaced = self.active.chunks.get(chunk)
         self.active.chunks[chunk] = reference
         return replaced
+
+    def settle(self, through: int) -> None:
+        """Count as durable what was written directly before the record `through` was appended."""
+        self.unsynced = {segment: before for segment, before in self.unsynced.items() if before >= through}
 
     def fetch(self, chunk: int) -> None:
         """Have a chunk's data at hand for `overlay` if it stands in a slot; raises NotReady or Damaged."""

@@ -142,7 +142,7 @@ def _write_direct(core: Core, content: FileContent, pieces: list[_Piece]) -> lis
         _release(pieces)
         raise core.fail("a file's content could not be written", error) from error
     core.state.active.direct_bytes += len(pieces) * (chunk_size + SLOT_OVERHEAD)
-    content.unsynced.update(piece.segment for piece in pieces)
+    content.unsynced |= dict.fromkeys((piece.segment for piece in pieces), core.journal.sequence)
     return direct
 
 

@@ -217,8 +217,10 @@ class _Opening:
         """Files that were unlinked while open when the vault ended go now."""
         state = self._core.state
         orphans = resolve(lambda: state.directory(ORPHANS_ID))
-        for inode_id in [inode_id for _, inode_id in orphans.listing()]:
+        for name, inode_id in list(orphans.listing()):
             try:
+                # An id says nothing of where the inode is: its name brings it into memory.
+                resolve(lambda name=name: state.child(orphans, name))  # type: ignore[misc]
                 resolve(lambda inode_id=inode_id: apply(state, Purge(inode_id)))  # type: ignore[misc]
             except Damaged as error:
                 log.warning("a deleted file's remains stay behind: %s", error)
@@ -264,7 +266,8 @@ def close_core(core: Core, checkpointer: Checkpointer) -> None:
     try:
         latest = core.roots.latest
         assert latest is not None
-        if core.read_only_reason or latest.root.clean:
+        # Even of an idle vault the keys may have been changed meanwhile: the root must know the new header's epoch.
+        if core.read_only_reason or (latest.root.clean and not core.roots.header_is_newer()):
             return
         while not (core.state.frozen is None and core.state.active.empty):
             if not checkpointer.run():

@@ -158,7 +158,7 @@ def rename(core: Core, parent: int, name: bytes, new_parent: int, new_name: byte
         raise Exists("the new name is taken")
     _check_no_cycle(state, inode, new_parent)
     if other is not None:
-        if other.id == inode.id and not flags & RENAME_WHITEOUT:
+        if other.id == inode.id:
             return
         if flags & RENAME_EXCHANGE:
             _check_no_cycle(state, other, parent)

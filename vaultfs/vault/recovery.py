@@ -12,13 +12,13 @@ from vaultfs.errors import Damaged, JournalDamaged, PartlySynced
 from vaultfs.format.constants import (
     CHUNKS_PER_SEGMENT,
     JOURNAL_HEADER_SIZE,
+    MAX_RECORD_SIZE,
     RECORD_ALIGNMENT,
     RECORD_HEADER_SIZE,
     TAG_SIZE,
 )
 from vaultfs.format.layout import JOURNAL_FOLDER, journal_path, object_path
 from vaultfs.sealing.journal import (
-    MAX_RECORD_SIZE,
     JournalHeader,
     RecordCipher,
     object_name_of,

@@ -1,8 +1,17 @@
-"""Reads and writes the two root slots, the only objects that are overwritten in place."""
+"""Reads and writes the two root slots, the only objects that are overwritten in place.
 
-from vaultfs.errors import Damaged
+Behind the sealed root each slot holds a copy of the vault's header, renewed with every root: whoever changes the keys
+while the vault is open writes the header files alone, and their new epoch reaches the root here.
+"""
+
+import contextlib
+
+from vaultfs.errors import Damaged, HeaderDamaged
 from vaultfs.format.constants import ROOT_SLOTS
 from vaultfs.format.layout import root_slot_path
+from vaultfs.keys.header import verify_mac
+from vaultfs.keys.headerfile import LoadedHeader, load_authentic, load_from_roots
+from vaultfs.keys.rootcopies import trailer
 from vaultfs.sealing.roots import Root, SealedRoot, open_root, seal_root
 from vaultfs.vault.objects import Objects
 
@@ -14,6 +23,7 @@ class RootSlots:
         self._objects = objects
         self.latest: SealedRoot | None = None
         self._tags: dict[int, bytes] = {}
+        self._header: LoadedHeader | None = None
 
     def create(self, root: Root) -> None:
         """Make both slots of a new vault; the caller syncs the folder. Raises OSError."""
@@ -24,13 +34,19 @@ class RootSlots:
     def commit(self, root: Root) -> None:
         """Make a root durable in the slot with the older one, then in the other. Raises OSError.
 
-        The newest root on disk is not touched before the new one is durable beside it.
+        The newest root on disk is not touched before the new one is durable beside it. The root gets the epoch of a
+        newer header, if there is one by now.
         """
-        stored, tag = seal_root(self._objects.context, root)
+        copy = self._newest_header()
+        root = root._replace(epoch=max(root.epoch, copy.header.epoch if copy else 0))
+        sealed, tag = seal_root(self._objects.context, root)
+        stored = sealed + trailer(copy.raw if copy else b"")
         for slot in (root.generation % ROOT_SLOTS, (root.generation + 1) % ROOT_SLOTS):
             file = self._objects.store.open(root_slot_path(slot), write=True)
             try:
                 file.write([stored], 0)
+                if file.size() > len(stored):
+                    file.truncate(len(stored))
                 file.sync()
             finally:
                 file.close()
@@ -51,6 +67,11 @@ class RootSlots:
             self.latest = found[0]
         return found
 
+    def header_is_newer(self) -> bool:
+        """Whether the header's epoch has not reached the root yet."""
+        copy = self._newest_header()
+        return copy is not None and self.latest is not None and copy.header.epoch > self.latest.root.epoch
+
     def changed_by_others(self) -> bool:
         """Whether a slot no longer holds what was last read or written here."""
         for slot in range(ROOT_SLOTS):
@@ -70,3 +91,16 @@ class RootSlots:
             return None
         finally:
             file.close()
+
+    def _newest_header(self) -> LoadedHeader | None:
+        """The header to keep a copy of: that of the files, unless they are lost or older than the copy here."""
+        store, mac_key = self._objects.store, self._objects.context.keys.header_mac_key
+        found = load_authentic(store, mac_key)
+        if found is None and self._header is None:
+            with contextlib.suppress(HeaderDamaged):
+                copy = load_from_roots(store)
+                verify_mac(copy.raw, mac_key)
+                found = copy
+        if found is not None and (self._header is None or found.header.epoch >= self._header.header.epoch):
+            self._header = found
+        return self._header

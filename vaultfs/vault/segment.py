@@ -7,6 +7,7 @@ from vaultfs.errors import Damaged
 from vaultfs.format.constants import (
     KIND_CHUNK,
     KIND_NODE,
+    OBJECT_HEADER_SIZE,
     OBJECT_SEGMENT,
     SLOT_OVERHEAD,
 )
@@ -117,17 +118,27 @@ class Segment:
     def write(self, slot: int, buffers: list[bytes]) -> None:
         """Write from a slot on, making the object with its header first if it is not there yet; raises OSError."""
         objects = self._objects
+        offset = slot_offset(slot, objects.chunk_size)
         if not self.created:
             with self._lock:
                 if not self.created:
-                    self._create()
-        objects.handles.write(self.path, buffers, slot_offset(slot, objects.chunk_size))
+                    self._create(buffers if offset == OBJECT_HEADER_SIZE else [])
+                    if offset == OBJECT_HEADER_SIZE:
+                        return
+        objects.handles.write(self.path, buffers, offset)
 
-    def _create(self) -> None:
+    def _create(self, buffers: list[bytes]) -> None:
+        """Make the object with its header, and what follows that, in one write; all of it or nothing."""
         objects = self._objects
         header = ObjectHeader(OBJECT_SEGMENT, self.inode_id, self.number, objects.generation, self.key)
+        sealed = seal_object_header(objects.context, self.name, header, KEY_EPOCH)
         objects.handles.create(self.path)
-        objects.handles.write(self.path, [seal_object_header(objects.context, self.name, header, KEY_EPOCH)], 0)
+        try:
+            objects.handles.write(self.path, [sealed, *buffers], 0)
+        except OSError:
+            objects.handles.drop(self.path)
+            objects.store.delete(self.path)
+            raise
         self.created = True
 
     def truncate(self) -> None:

@@ -19,7 +19,7 @@ class Settings:
     overlay_hard: int = 96 << 20
     direct_soft: int = 512 << 20
     direct_hard: int = 2048 << 20
-    inodes_soft: int = 16384
+    inodes_soft: int = 4096
     inodes_hard: int = 65536
     journal_preallocation: int = 4 << 20
     ballast_size: int = 4 << 20

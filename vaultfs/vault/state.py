@@ -75,7 +75,8 @@ class State:
     def find_inode(self, inode_id: int) -> Inode | None:
         """An inode if it is in memory."""
         inode = self.active.inodes.get(inode_id)
-        if inode is None:
+        # The kernel may still ask for an inode that is gone, which the frozen epoch has as it was before.
+        if inode is None and inode_id not in self.active.gone:
             if self.frozen is not None:
                 inode = self.frozen.inodes.get(inode_id)
                 if inode is not None:
@@ -89,14 +90,18 @@ class State:
         return inode if inode is not None else self._reload(inode_id)
 
     def _reload(self, inode_id: int) -> Inode:
-        parent = self.parents.get(inode_id)
-        if parent is None:
+        parent = SHARED_ID if inode_id in SHARD_IDS else self.parents.get(inode_id)
+        if parent is None or self._is_gone(inode_id):
             raise NotFound(f"there is no inode {inode_id}")
         directory = self.directory(parent)
         name = directory.name_of(inode_id)
         if name is None:
             raise NotFound(f"there is no inode {inode_id}")
         return self._admit(directory, name, directory.committed[name])
+
+    def _is_gone(self, inode_id: int) -> bool:
+        """Whether an inode is no more, although the committed directories still have it."""
+        return inode_id in self.active.gone or (self.frozen is not None and inode_id in self.frozen.gone)
 
     def edit(self, inode_id: int) -> Inode:
         """An inode that may be changed in place until the next checkpoint."""
@@ -220,6 +225,11 @@ class State:
         keep = set(TOP_IDS) | self.opens.keys() | self.active.inodes.keys()
         if self.frozen is not None:
             keep |= self.frozen.inodes.keys()
+        for inode_id in list(keep):
+            # A checkpoint needs the directories above what changed, whether or not the kernel remembers them.
+            while (inode := self.find_inode(inode_id)) is not None and inode.parent:
+                inode_id = inode.parent
+                keep.add(inode_id)
         for inode_id in [key for key in self.cache if key not in keep]:
             content = self.contents.get(inode_id)
             if content is not None and (content.changed or content.unsynced):

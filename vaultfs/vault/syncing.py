@@ -18,18 +18,16 @@ class SyncPlan:
     def __init__(self, core: Core, inode_id: int | None) -> None:
         self._core = core
         self._through = core.journal.sequence
-        self._taken: list[tuple[FileContent, set[Segment]]] = []
         self._flush: Flush | None = None
         contents = dict(core.replacements)
-        core.replacements = {}
         if inode_id is None:
             contents |= {key: content for key, content in core.state.contents.items() if content.unsynced}
         elif inode_id in core.state.contents:
             contents[inode_id] = core.state.contents[inode_id]
-        for content in contents.values():
-            if content.unsynced:
-                self._taken.append((content, content.unsynced))
-                content.unsynced = set()
+        # They stay unsynced until `mark`: a sync that begins meanwhile must not answer before they are durable.
+        self._taken: list[tuple[FileContent, list[Segment]]] = [
+            (content, list(content.unsynced)) for content in contents.values() if content.unsynced
+        ]
 
     @property
     def needed(self) -> bool:
@@ -55,6 +53,10 @@ class SyncPlan:
                 self._core.journal.append(Synced(content.id, self._through))
             except OSError as error:
                 raise self._core.fail("the journal could not be written", error) from error
+            content.settle(self._through)
+        self._core.replacements = {
+            key: content for key, content in self._core.replacements.items() if content.unsynced
+        }
         self._flush = self._core.journal.flush()
 
     def flush_journal(self) -> None:

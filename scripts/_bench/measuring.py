@@ -1,0 +1,149 @@
+"""Runs the rows on each filesystem in turn, interleaved, and collects the seconds."""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from _bench.inputs import Inputs
+from _bench.rows import Place, Row, WrongData, populate
+from _bench.sizes import Sizes
+from _bench.systems import Fuse, System, VaultFs, cpu_seconds, resident_bytes
+
+MOUNT, UNLOCK = "mount", "unlock"
+_IDLE_SECONDS = 5.0
+_DROP = Path("/proc/sys/vm/drop_caches")
+
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Memory:
+    """Resident bytes of a server: once mounted, and after work; and its CPU share while nothing happens."""
+
+    mounted: int
+    worked: int
+    idle_cpu: float
+
+
+@dataclass(slots=True)
+class Results:
+    """Seconds by row and system, one per round; what went wrong by (row, system)."""
+
+    seconds: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    memory: dict[str, Memory] = field(default_factory=dict)
+
+    def add(self, row: str, system: str, seconds: float) -> None:
+        """Note one measurement."""
+        self.seconds.setdefault(row, {}).setdefault(system, []).append(seconds)
+
+
+class Measuring:
+    """One run of the benchmark over `systems`."""
+
+    def __init__(self, systems: Sequence[System], inputs: Inputs, sizes: Sizes, say: Say) -> None:
+        self._systems = systems
+        self._inputs = inputs
+        self._sizes = sizes
+        self._say = say
+        self.results = Results()
+
+    def prepare(self) -> None:
+        """Make the filesystems and what the cold rows read."""
+        for system in self._systems:
+            self._say(f"filling {system.name}")
+            system.create()
+            self._in_mount(system, populate)
+
+    def round(self, rows: Sequence[Row], number: int) -> None:
+        """Every row once on every system; who begins moves on from round to round."""
+        for row in rows:
+            for system in _rotated(self._systems, number):
+                if row.needs_data and not system.keeps_data:
+                    continue
+                self._say(f"round {number + 1}: {row.name} on {system.name}")
+                self._cell(row, system)
+
+    def mount_times(self, number: int) -> None:
+        """How long mounting takes with everything at its default, the cost of the password included."""
+        for system in _rotated(self._systems, number):
+            if isinstance(system, Fuse) and system.keeps_data:
+                self._say(f"round {number + 1}: {MOUNT} on {system.name}")
+                self.results.add(MOUNT, system.name, _mount_seconds(system))
+
+    def unlock_times(self, systems: Sequence[Fuse]) -> None:
+        """The same at equal cost of the password, on empty filesystems made for it."""
+        for system in systems:
+            self.results.add(UNLOCK, system.name, _mount_seconds(system))
+
+    def memory_use(self, work: Callable[[Place], None]) -> None:
+        """The servers' memory after mounting and after some work, and what they do when there is nothing to do."""
+        for system in self._systems:
+            if not isinstance(system, Fuse):
+                continue
+            self._say(f"memory of {system.name}")
+            system.mount()
+            assert system.pid is not None
+            mounted = resident_bytes(system.pid)
+            work(self._place(system))
+            worked = resident_bytes(system.pid)
+            idle = self._idle_cpu(system.pid) if isinstance(system, VaultFs) else 0.0
+            self.results.memory[system.name] = Memory(mounted, worked, idle)
+            system.unmount()
+
+    def _idle_cpu(self, pid: int) -> float:
+        time.sleep(12)  # what was changed has been committed by then
+        before = cpu_seconds(pid)
+        time.sleep(_IDLE_SECONDS)
+        return (cpu_seconds(pid) - before) / _IDLE_SECONDS
+
+    def _cell(self, row: Row, system: System) -> None:
+        try:
+            if row.setup is not None:
+                self._in_mount(system, row.setup)
+            os.sync()
+            if row.cold:
+                drop_caches()
+            self.results.add(row.name, system.name, self._in_mount(system, row.run))
+        except (WrongData, OSError, subprocess.CalledProcessError) as error:
+            self.results.failures[f"{row.name} on {system.name}"] = f"{type(error).__name__}: {error}"
+            self._say(f"  FAILED: {type(error).__name__}: {error}")
+
+    def _in_mount(self, system: System, step: Callable[[Place], None]) -> float:
+        system.mount()
+        try:
+            place = self._place(system)
+            step(place)
+            return place.seconds
+        finally:
+            system.unmount()
+
+    def _place(self, system: System) -> Place:
+        return Place(system.root, system.keeps_data, self._inputs, self._sizes)
+
+
+def _mount_seconds(system: Fuse) -> float:
+    start = time.perf_counter()
+    system.mount()
+    seconds = time.perf_counter() - start
+    system.unmount()
+    return seconds
+
+
+def drop_caches() -> None:
+    """Empty the kernel's caches of files and names; only root can."""
+    if os.access(_DROP, os.W_OK):
+        _DROP.write_text("3")
+
+
+def can_drop_caches() -> bool:
+    """Whether cold rows are really cold."""
+    return os.access(_DROP, os.W_OK)
+
+
+def _rotated(systems: Sequence[System], by: int) -> list[System]:
+    by %= len(systems)
+    return [*systems[by:], *systems[:by]]

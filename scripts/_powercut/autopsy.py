@@ -1,0 +1,78 @@
+"""Opens the vault a power cut left, without a mount, and says whether all that was promised is in it."""
+
+import stat
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from _powercut.judge import Found, Tree, Verdict, fingerprint
+from _powercut.writer import ATTRIBUTE
+from tests.support.serving import KEYS
+from vaultfs.errors import NoAttribute, VaultfsError
+from vaultfs.store.directory import DirectoryStore
+from vaultfs.vault.inline import Inline
+from vaultfs.vault.inode import Inode
+from vaultfs.vault.vault import OpenOptions, Vault
+
+_MOST = 1 << 30
+
+
+def found_in_vault(vault: Inline) -> Tree:
+    """Everything in an open vault."""
+    tree: Tree = {}
+    _walk(vault, 1, "", tree)
+    return tree
+
+
+def _walk(vault: Inline, folder: int, path: str, tree: Tree) -> None:
+    for name, inode_id in vault.list_directory(folder):
+        inode = vault.lookup(folder, name)
+        place = path + name.decode()
+        kind = stat.S_IFMT(inode.mode)
+        tree[place] = Found(
+            kind, inode.id, inode.nlink, stat.S_IMODE(inode.mode), inode.size,
+            _value(vault, inode), partial(vault.read, inode.id, 0, _MOST),
+        )  # fmt: skip
+        if kind == stat.S_IFDIR:
+            _walk(vault, inode_id, place + "/", tree)
+
+
+def _value(vault: Inline, inode: Inode) -> str:
+    if stat.S_ISLNK(inode.mode):
+        return inode.target.decode()
+    try:
+        return vault.getxattr(inode.id, ATTRIBUTE.encode()).decode() if stat.S_ISREG(inode.mode) else ""
+    except NoAttribute:
+        return ""
+
+
+def examine(store_path: Path, judge: Callable[[Tree], Verdict]) -> Verdict:
+    """Judge a store after a crash: by a read-only opening, by a recovering one, and by a clean one after that."""
+    verdict, prints = Verdict(0, 0, []), []
+    for attempt in ("read-only", "recovering", "second"):
+        with DirectoryStore(store_path, write=attempt != "read-only") as store:
+            try:
+                vault = Vault.open(store, KEYS, OpenOptions(read_only=attempt == "read-only"))
+            except VaultfsError as error:
+                return verdict._replace(problems=[*verdict.problems, f"{attempt} opening: {error}"])
+            try:
+                tree = found_in_vault(Inline(vault))
+                if attempt == "recovering":
+                    verdict = judge(tree)
+                    _write_a_little(Inline(vault))
+                prints.append(fingerprint(tree))
+            except VaultfsError as error:
+                return verdict._replace(problems=[*verdict.problems, f"{attempt} opening, reading: {error}"])
+            finally:
+                vault.close()
+    if len(set(prints)) != 1:
+        verdict = verdict._replace(problems=[*verdict.problems, "two openings show different trees"])
+    return verdict
+
+
+def _write_a_little(vault: Inline) -> None:
+    """A recovered vault is as good as any other; what is made here is gone again at once."""
+    inode = vault.create_inode(1, b"afterwards", stat.S_IFREG | 0o600)
+    vault.write(inode.id, 0, bytes(100_000))
+    vault.fsync(inode.id)
+    vault.unlink(1, b"afterwards")

@@ -1,0 +1,162 @@
+"""Walks a committed tree: every directory, every inode once, in an order that lasts, one directory in memory."""
+
+import stat
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from vaultfs.check.committed import CommittedTree, Gone, Names, Place
+from vaultfs.check.diagnosis import diagnose_part
+from vaultfs.check.findings import Kind, Report, error, warning
+from vaultfs.check.idset import IdSet
+from vaultfs.errors import Damaged
+from vaultfs.format.constants import ORPHANS_ID, ROOT_ID, SHARED_ID
+from vaultfs.format.layout import object_path
+from vaultfs.sealing.entries import Entry, Pointer, decode_entry, decode_head
+from vaultfs.vault.state import hidden_name, shard_name, shard_of
+
+_KEPT_SHARED = 200_000
+
+
+class Visit(NamedTuple):
+    """One inode, at the first place it is met; hidden directories are visited as well."""
+
+    place: Place
+    entry: Entry
+
+
+class Walker:
+    """A directory's own entries come in the order of their names, then its directories in theirs.
+
+    What cannot be read is reported and left out. `wanted` tells whether to enter a directory. After a whole walk,
+    `links` maps each hard-linked inode met to how many names it has.
+    """
+
+    def __init__(
+        self, tree: CommittedTree, report: Report, wanted: Callable[[Place], bool] = lambda place: True
+    ) -> None:
+        self._tree = tree
+        self._report = report
+        self._wanted = wanted
+        self._seen = IdSet()
+        self._shards: dict[int, Names] = {}
+        self.links: dict[int, int] = {}
+        # Directories that could not be read, so that what is missing elsewhere may be in them.
+        self.unread = 0
+
+    def walk(self) -> Iterator[Visit]:
+        """Everything a user sees, then the deleted files that are still open, then the hard-link table."""
+        for top in (ROOT_ID, ORPHANS_ID, SHARED_ID):
+            place = Place(top, ())
+            try:
+                entry = self._tree.top(top)
+            except Damaged as damage:
+                self._report(error(Kind.CORRUPT, str(damage), place.path, "root"))
+                continue
+            # A stack of our own: a tree may be deeper than Python's.
+            waiting = [(place, entry)]
+            while waiting:
+                place, entry = waiting.pop()
+                if self._wanted(place):
+                    below: list[tuple[Place, Entry]] = []
+                    yield from self._directory(place, entry, below)
+                    waiting += reversed(below)
+
+    def _directory(self, place: Place, entry: Entry, below: list[tuple[Place, Entry]]) -> Iterator[Visit]:
+        names, entry = self._names(place, entry)
+        yield Visit(place, entry)
+        for name in sorted(names):
+            child = self._child(place.below(name), names.pop(name))
+            if child is None:
+                continue
+            if stat.S_ISDIR(child.mode):
+                below.append((place.below(name), child))
+            elif place.top != SHARED_ID:
+                yield Visit(place.below(name), child)
+
+    def _names(self, place: Place, entry: Entry) -> tuple[Names, Entry]:
+        while True:
+            try:
+                return self._tree.load(entry), entry
+            except Damaged as damage:
+                try:
+                    again = self._tree.look_again(place)
+                except Gone:
+                    return {}, entry
+                if again is None or not stat.S_ISDIR(again.mode):
+                    self.unread += 1
+                    self._report_directory(place, entry, damage)
+                    return {}, entry
+                entry = again
+
+    def _report_directory(self, place: Place, entry: Entry, damage: Damaged) -> None:
+        objects = self._tree.objects
+        told = False
+        try:
+            head = decode_head(entry.content)
+            key = objects.context.unwrap_file_key(entry.id, head.wrapped_key).key
+            for part in (head.base, head.delta):
+                found = diagnose_part(objects, key, part) if part is not None else None
+                if part is not None and found is not None:
+                    told = True
+                    self._report(error(found[0], f"a directory: {found[1]}", place.path, object_path(part.object)))
+        except Damaged as deeper:
+            damage = deeper
+        if not told:
+            self._report(error(Kind.CORRUPT, f"a directory: {damage}", place.path))
+
+    def _child(self, place: Place, encoded: bytes) -> Entry | None:
+        try:
+            entry = decode_entry(encoded)
+            if isinstance(entry, Pointer):
+                return self._linked(place, entry)
+        except Damaged as damage:
+            self._report(error(Kind.CORRUPT, str(damage), place.path))
+            return None
+        # The hard-link table is met by its names first.
+        if place.top != SHARED_ID and not self._seen.add(entry.id):
+            self._report(error(Kind.CORRUPT, f"inode {entry.id} stands in two places", place.path))
+            return None
+        return entry
+
+    def _linked(self, place: Place, pointer: Pointer) -> Entry | None:
+        count = self.links.get(pointer.id, 0)
+        self.links[pointer.id] = count + 1
+        if count:
+            return None
+        try:
+            return self._shared(pointer.id)
+        except Damaged as damage:
+            try:
+                again = self._tree.look_again(place)
+            except Gone:
+                return None
+            if again is None:
+                self._report(error(Kind.MISSING, str(damage), place.path))
+            return again
+
+    def _shared(self, inode_id: int) -> Entry:
+        shard_id = shard_of(inode_id)
+        names = self._shards.get(shard_id)
+        if names is None:
+            if sum(map(len, self._shards.values())) > _KEPT_SHARED:
+                self._shards.clear()
+            shard = self._tree.find(Place(SHARED_ID, (shard_name(shard_id),)))
+            names = self._shards[shard_id] = self._tree.load(shard) if shard is not None else {}
+        encoded = names.get(hidden_name(inode_id))
+        entry = decode_entry(encoded) if encoded is not None else None
+        if not isinstance(entry, Entry):
+            raise Damaged(f"the attributes of hard-linked inode {inode_id} are missing")
+        return entry
+
+    def check_links(self, place: Place, names: Names) -> None:
+        """Hold a shard's link counts against the names met; after a whole walk that read every directory."""
+        for name in sorted(names):
+            entry = decode_entry(names[name])
+            if not isinstance(entry, Entry):
+                continue
+            met = self.links.get(entry.id, 0)
+            if met == 0:
+                self._report(warning(Kind.ORPHAN, "a hard-linked file without a name", place.below(name).path))
+            elif met != entry.nlink:
+                cause = f"inode {entry.id} has {met} names and counts {entry.nlink}"
+                self._report(warning(Kind.CORRUPT, cause, place.below(name).path))

@@ -1,0 +1,230 @@
+"""`vaultfs check STORE`: verify a vault, mounted or not: its structure quickly, its data on request."""
+
+import argparse
+import contextlib
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vaultfs.cli import opening, passwords
+from vaultfs.cli.output import Output, size_text
+from vaultfs.cli.progress import ProgressLine, time_text
+from vaultfs.errors import Damaged, UsageError
+
+if TYPE_CHECKING:
+    from vaultfs.check.checker import Checker, Progress
+    from vaultfs.check.committed import CommittedTree
+    from vaultfs.check.coverage import Coverage, Interrupted
+    from vaultfs.check.cursor import Cursor
+    from vaultfs.check.findings import Finding
+    from vaultfs.check.structure import Counts
+    from vaultfs.keys.header import Unlocked
+    from vaultfs.keys.headerfile import LoadedHeader
+    from vaultfs.vault.memory import Seen
+
+SUMMARY = "Verify a vault, and mend what can be mended."
+
+_RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([KMG]?)(?:i?B)?(?:/s)?", re.IGNORECASE)
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_SHARE = re.compile(r"([0-9]+(?:\.[0-9]+)?)%")
+_KEEP_SECONDS = 5.0
+
+
+def parse_rate(text: str) -> int:
+    """`50M` and the like as bytes a second. Raises UsageError."""
+    match = _RATE.fullmatch(text)
+    rate = int(float(match[1]) * _UNITS[match[2].upper()]) if match is not None else 0
+    if not rate:
+        raise UsageError(f"{text!r} is no rate: write a number and K, M or G, such as 50M.")
+    return rate
+
+
+def parse_share(text: str) -> float:
+    """`5%` as 0.05. Raises UsageError."""
+    match = _SHARE.fullmatch(text)
+    if match is None or not 0 < float(match[1]) <= 100:
+        raise UsageError(f"{text!r} is no share: write a percentage such as 5%.")
+    return float(match[1]) / 100
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `check`."""
+    parser.add_argument("store", metavar="STORE", help="the folder with the encrypted files")
+    passwords.add_arguments(parser)
+    parser.add_argument("--data", action="store_true", help="read and verify every chunk, not only the structure")
+    parser.add_argument(
+        "--sample",
+        metavar="SHARE",
+        type=parse_share,
+        help="verify the data of this share of the vault, such as 5%%: each time the parts that have waited longest",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with the check of data that was interrupted")
+    parser.add_argument("--rate", metavar="RATE", type=parse_rate, help="read no more than this a second, such as 50M")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def run(args: argparse.Namespace, out: Output) -> None:
+    """Check, print what was found, and raise Damaged if anything is wrong."""
+    from vaultfs.check.checker import Checker
+    from vaultfs.check.coverage import Coverage
+    from vaultfs.check.findings import Severity
+    from vaultfs.vault.memory import GenerationMemory
+
+    path = opening.store_path(args.store)
+    loaded = opening.load_header(path, out)
+    unlocked = opening.unlock(loaded, passwords.source(args), out)
+    coverage = Coverage.default(unlocked.header.vault_id)
+    found: list[Finding] = []
+    run = _planned(args, coverage)
+    begun = time.monotonic()
+    with committed(path, unlocked) as tree:
+        checker = Checker(tree, lambda finding: _tell(finding, found, args.json, out))
+        _check_header(loaded, checker)
+        counts = _structure(checker, GenerationMemory.default(unlocked.header.vault_id).load(), out)
+        verified = _data(checker, counts, run, coverage, args.rate, out) if run is not None else 0
+        generation = tree.sealed.root.generation if tree.sealed is not None else 0
+    _conclude(args, out, path, found, counts, verified, time.monotonic() - begun, coverage, generation)
+    wrong = [finding for finding in found if finding.severity != Severity.NOTE]
+    if wrong:
+        raise Damaged(_verdict(wrong))
+
+
+@contextlib.contextmanager
+def committed(path: Path, unlocked: "Unlocked") -> Iterator["CommittedTree"]:
+    """The committed tree of a vault, mounted or not."""
+    from vaultfs.check.committed import CommittedTree
+    from vaultfs.store.directory import DirectoryStore
+
+    with DirectoryStore(path, write=False) as store:
+        tree = CommittedTree(store, unlocked.keys, unlocked.header.chunk_size)
+        try:
+            yield tree
+        finally:
+            tree.close()
+
+
+def _planned(args: argparse.Namespace, coverage: "Coverage") -> "Interrupted | None":
+    """The check of data that was asked for; None if none was. Raises UsageError."""
+    from vaultfs.check.coverage import FOLDERS, new_run
+
+    if args.resume:
+        if args.sample is not None:
+            raise UsageError("Give either --resume or --sample, not both.")
+        if coverage.interrupted is not None:
+            return coverage.interrupted
+    if args.sample is not None:
+        return new_run(coverage.sample(args.sample))
+    return new_run(frozenset(range(FOLDERS))) if args.data or args.resume else None
+
+
+def _check_header(loaded: "LoadedHeader", checker: "Checker") -> None:
+    from vaultfs.check.findings import Kind, warning
+
+    for text in loaded.notes:
+        checker.report(warning(Kind.CORRUPT, text.removesuffix("."), None, "vaultfs.json"))
+
+
+def _structure(checker: "Checker", seen: "Seen | None", out: Output) -> "Counts":
+    with ProgressLine(out, "Structure", "files") as line:
+        checker.progress = _shown(line)
+        return checker.structure(seen)
+
+
+def _shown(line: ProgressLine) -> Callable[["Progress"], None]:
+    return lambda progress: line.update(progress.done, progress.total)
+
+
+def _data(
+    checker: "Checker", counts: "Counts", run: "Interrupted", coverage: "Coverage", rate: int | None, out: Output
+) -> int:
+    """Verify the chunks; how far that came is kept every few seconds, and when it is interrupted."""
+    from vaultfs.check.coverage import FOLDERS
+
+    kept = time.monotonic()
+    reached = run.cursor
+
+    def advance(cursor: "Cursor | None") -> None:
+        nonlocal kept, reached
+        reached = cursor or reached
+        if time.monotonic() - kept > _KEEP_SECONDS:
+            kept = time.monotonic()
+            coverage.keep(run._replace(cursor=reached))
+
+    folders = run.folders if len(run.folders) < FOLDERS else None
+    total = counts.stored * len(run.folders) // FOLDERS
+    with ProgressLine(out, "Data") as line:
+        checker.progress = _shown(line)
+        try:
+            verified = checker.data(folders, total, rate, run.cursor, advance)
+        except BaseException:
+            coverage.keep(run._replace(cursor=reached))
+            raise
+    coverage.finish(run)
+    return verified
+
+
+def _tell(finding: "Finding", found: "list[Finding]", json: bool, out: Output) -> None:
+    found.append(finding)
+    if not json:
+        out.live("")
+        out.result(str(finding))
+
+
+def _conclude(
+    args: argparse.Namespace,
+    out: Output,
+    path: Path,
+    found: "list[Finding]",
+    counts: "Counts",
+    verified: int,
+    seconds: float,
+    coverage: "Coverage",
+    generation: int,
+) -> None:
+    if args.json:
+        out.json(
+            {
+                "store": str(path),
+                "generation": generation,
+                "findings": [finding.to_json() for finding in found],
+                "counts": counts._asdict(),
+                "verified": verified,
+                "seconds": round(seconds, 3),
+                "coverage": {"share": round(coverage.covered, 4), "oldest": coverage.oldest or None},
+            }
+        )
+        return
+    out.say(
+        f"{counts.files} files, {counts.directories} directories, {counts.others} others, {counts.objects} objects, "
+        f"{size_text(counts.size)} in files, {size_text(counts.stored)} stored; generation {generation}."
+    )
+    if verified:
+        speed = size_text(int(verified / seconds)) if seconds else "0 bytes"
+        out.say(f"{size_text(verified)} verified in {time_text(seconds)} ({speed}/s); {covered_text(coverage)}.")
+    if not found:
+        out.say("Nothing is wrong.")
+
+
+def covered_text(coverage: "Coverage") -> str:
+    """How much of a vault's data was ever verified, and since when, in words."""
+    if not coverage.covered:
+        return "none of the data was ever verified here"
+    share = "all" if coverage.covered == 1 else f"{coverage.covered:.0%}"
+    since = time.strftime("%Y-%m-%d %H:%M", time.localtime(min(when for when in coverage.verified if when)))
+    return f"{share} of the data was verified on or after {since}"
+
+
+def _verdict(wrong: "list[Finding]") -> str:
+    """One sentence about what was found: above all, whether waiting for a sync client may mend it."""
+    from vaultfs.check.findings import Kind, Severity
+
+    errors = [finding for finding in wrong if finding.severity == Severity.ERROR]
+    count = f"{len(errors)} errors and {len(wrong) - len(errors)} warnings"
+    unsynced = {Kind.MISSING, Kind.PARTLY_SYNCED, Kind.OLDER}
+    if errors and all(finding.kind in unsynced for finding in errors):
+        return f"the vault is not whole ({count}); it looks partly synced: let the store finish syncing, then try again"
+    if errors:
+        return f"the vault is damaged ({count})"
+    return f"everything can be read, but look at the warnings ({len(wrong)})"

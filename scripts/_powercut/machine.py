@@ -55,7 +55,9 @@ def mounted_image(image: Path, mountpoint: Path, *losetup: str) -> Iterator[Path
     device = run("losetup", "--find", "--show", *losetup, image)
     try:
         mountpoint.mkdir(exist_ok=True)
-        run("mount", device, mountpoint)
+        # A copy has the same UUID as the original, which is mounted too.
+        options = ["-o", "nouuid"] if run("blkid", "-o", "value", "-s", "TYPE", device) == "xfs" else []
+        run("mount", *options, device, mountpoint)
         try:
             yield mountpoint
         finally:

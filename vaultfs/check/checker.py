@@ -60,9 +60,9 @@ class Checker:
                 walker.check_links(place, self._tree.load(entry))
             if number % 64 == 0:
                 self.progress(Progress("structure", min(number, root.inodes), root.inodes))
-        if self._steady(root.generation, walker):
-            in_flight = set() if root.clean else journal.reached | names_in_flight(journal_headers(self._tree))
-            Listing(self._tree, self.report, check.reached).run(in_flight)
+        in_flight = set() if root.clean else journal.reached | names_in_flight(journal_headers(self._tree))
+        unmapped = check.unmapped if self._steady(root.generation, walker) else None
+        Listing(self._tree, self.report, check.reached, unmapped).run(in_flight)
         return check.counts
 
     def _steady(self, generation: int, walker: Walker) -> bool:

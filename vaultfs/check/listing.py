@@ -41,13 +41,17 @@ _STRAYS_IN_FLIGHT = 4096
 
 
 class Listing:
-    """Goes through the store once, after the walk that found `reached`."""
+    """Goes through the store once, after the walk that found `reached`.
 
-    def __init__(self, tree: CommittedTree, report: Report, reached: NameSet) -> None:
+    `unmapped` are the files whose objects cannot be told, None if that is so of whole directories.
+    """
+
+    def __init__(self, tree: CommittedTree, report: Report, reached: NameSet, unmapped: set[int] | None) -> None:
         self._tree = tree
         self._objects = tree.objects
         self._report = report
         self._reached = reached
+        self._unmapped = unmapped
         self.orphans: list[bytes] = []
         self.conflicts: list[str] = []
 
@@ -89,6 +93,8 @@ class Listing:
         header = self.header(path, name)
         if header is None:
             self._report(note(Kind.FOREIGN, "this is called like an object, but is none of this vault's", path))
+        elif self._unmapped is None or header.inode_id in self._unmapped:
+            return
         elif root.clean or header.generation + _GENERATIONS_IN_FLIGHT <= root.generation:
             self.orphans.append(name)
             what = "directory" if header.kind == OBJECT_DIRECTORY else "file"

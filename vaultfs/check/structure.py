@@ -46,6 +46,8 @@ class StructureCheck:
         self._report = report
         self.reached = NameSet()
         self.counts = Counts()
+        # Files whose map cannot be read whole, so that it cannot be told which objects are theirs.
+        self.unmapped: set[int] = set()
 
     def visit(self, place: Place, entry: Entry) -> None:
         """Check one inode; what is wrong is reported once a newer root does not explain it."""
@@ -88,6 +90,7 @@ class StructureCheck:
             except Gone:
                 return
             if again is None:
+                self.unmapped.add(entry.id)
                 for trouble in troubles:
                     self._report(finding_of(place, entry, trouble))
                 return

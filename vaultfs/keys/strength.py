@@ -24,12 +24,18 @@ GUESSABLE_BITS = 28.0
 """What is guessed within hours at 10,000 guesses a second, which takes some thousand machines at the default cost."""
 STRONG_BITS = 40.0
 """Years, by the same measure."""
-MOST_OF_ZXCVBN = 72  # its time grows with the square of the length, and what follows only adds
+_ZXCVBN_STRONG = 1e10  # the guesses of its best score; it takes 10 for any character, so its numbers are low
+_MOST_OF_ZXCVBN = 72  # its time grows with the square of the length, and what follows only adds
 
 _LEET = str.maketrans("0134578@$!+", "oieastbasit")
 _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm", "qwertzuiop", "yxcvbnm", "azertyuiop", "qsdfghjklm", "1234567890")
 _SEQUENCES = ("abcdefghijklmnopqrstuvwxyz", "01234567890123456789", *_ROWS)
-_PIECES = re.compile(r"(?P<year>(?:19|20)\d\d)|(?P<digits>\d+)|(?P<letters>[^\W\d_]+)|(?P<other>.)", re.DOTALL)
+_PIECES = re.compile(
+    r"(?P<date>(?:19|20)\d\d[-./]?\d\d[-./]?\d\d|\d\d?[-./]\d\d?[-./](?:19|20)?\d\d)|(?P<year>(?:19|20)\d\d)"
+    r"|(?P<digits>\d+)|(?P<letters>[^\W\d_]+)|(?P<other>.)",
+    re.DOTALL,
+)
+_MOST_AROUND = 6  # characters around a common word that do not make it less common
 
 
 class Estimate(NamedTuple):
@@ -87,6 +93,8 @@ def _of_whole(text: str) -> Estimate:
 
 def _is_common(lower: str) -> bool:
     core = re.sub(r"^[\W\d_]+|[\W\d_]+$", "", lower)
+    if len(lower) - len(core) > _MOST_AROUND:
+        core = lower
     candidates = {lower, core, lower.translate(_LEET), core.translate(_LEET)}
     candidates |= {re.sub(r"[\W_]+", "", candidate) for candidate in candidates}
     return not COMMON.isdisjoint(candidates)
@@ -103,11 +111,16 @@ def _is_sequence(lower: str) -> bool:
 def _pieces(text: str) -> Iterator[float]:
     """The bits of each piece; one that was there before costs next to nothing."""
     seen: set[str] = set()
-    for match in _PIECES.finditer(_without_leet(text)):
-        piece = match[0]
+    for found in _PIECES.finditer(_without_leet(text)):
+        piece = found[0]
         lower = piece.lower()
-        bits = {"year": 7.0, "digits": _digits, "letters": _letters, "other": 4.0}[str(match.lastgroup)]
-        cost = bits if isinstance(bits, float) else bits(piece)  # type: ignore[operator]
+        match found.lastgroup:
+            case "digits":
+                cost = _digits(piece)
+            case "letters":
+                cost = _letters(piece)
+            case kind:
+                cost = {"date": 16.0, "year": 7.0}.get(str(kind), 4.0)
         yield min(cost, 2.0) if lower in seen else cost
         seen.add(lower)
 
@@ -149,6 +162,7 @@ def _zxcvbn(text: str) -> Estimate | None:
         judge = import_module("zxcvbn").zxcvbn
     except ImportError:
         return None
-    judged = judge(text[:MOST_OF_ZXCVBN])
+    judged = judge(text[:_MOST_OF_ZXCVBN])
+    bits = math.log2(max(float(judged["guesses"]), 1.0)) * STRONG_BITS / math.log2(_ZXCVBN_STRONG)
     warning = str(judged["feedback"]["warning"] or "").rstrip(".")
-    return Estimate(math.log2(max(float(judged["guesses"]), 1.0)), warning[:1].lower() + warning[1:])
+    return Estimate(bits, warning[:1].lower() + warning[1:])

@@ -30,7 +30,8 @@ class Syncer:
         plan = await self._runner.run(self._vault.begin_sync, inode)
         if not plan.needed:
             return
-        await self._runner.workers.run(plan.flush_content)
+        if plan.has_content:
+            await self._runner.workers.run(plan.flush_content)
         plan.mark()
         await self._flush(plan)
         plan.done()

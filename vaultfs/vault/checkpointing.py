@@ -4,6 +4,7 @@ import logging
 import time
 
 from vaultfs.errors import Damaged
+from vaultfs.sealing.roots import JournalStart
 from vaultfs.vault.checkpoint import Checkpoint, Plan, make_plan
 from vaultfs.vault.core import Core
 from vaultfs.vault.journal import JournalFile
@@ -63,8 +64,7 @@ class CheckpointJob:
         elif isinstance(error, OSError):
             core.fail("a checkpoint could not be written", error)
         else:
-            core.read_only_reason = core.read_only_reason or f"the vault turned read-only because {error}"
-            log.error("%s; nothing is thrown away, but nothing can be changed until it is mounted again", error)
+            core.stop_writing(str(error))
 
     def clean_up(self) -> None:
         """Free what was let go and have the next journal ready; failures here lose nothing."""
@@ -87,6 +87,7 @@ class Checkpointer:
         self.core = core
         self._memory = memory
         self.plan: Plan | None = None
+        self._start: JournalStart | None = None
         self.running = False
         self._last = time.monotonic()
 
@@ -117,24 +118,44 @@ class Checkpointer:
         state = core.state
         if self.running or core.read_only_reason:
             return None
-        if state.frozen is None:
-            if state.active.empty:
-                return None
-            core.objects.names.freeze()
-            try:
-                core.journal.rotate()
-            except OSError as error:
-                self._no_journal(error)
-                return None
-            start = core.journal.start()
-            frozen = state.freeze()
-            self.plan = resolve(lambda: make_plan(state, frozen, start))
+        if state.frozen is None and not self._freeze():
+            return None
+        if self.plan is None and not self._make_plan():
+            return None
         assert self.plan is not None
         latest = core.roots.latest
         assert latest is not None
         self.running = True
         self._last = time.monotonic()
         return CheckpointJob(self, Checkpoint(state, self.plan, latest.root, latest.tag, core.header_epoch, clean))
+
+    def _freeze(self) -> bool:
+        """Begin a new epoch, with its own journal; False if there is nothing to commit, or no room for that."""
+        core = self.core
+        if core.state.active.empty:
+            return False
+        core.objects.names.freeze()
+        try:
+            core.journal.rotate()
+        except OSError as error:
+            self._no_journal(error)
+            return False
+        self._start = core.journal.start()
+        core.state.freeze()
+        return True
+
+    def _make_plan(self) -> bool:
+        """Gather what the frozen epoch changed; False if a directory above it cannot be read any more."""
+        core = self.core
+        frozen = core.state.frozen
+        assert frozen is not None and self._start is not None
+        start = self._start
+        try:
+            self.plan = resolve(lambda: make_plan(core.state, frozen, start))
+        except Damaged as error:
+            core.stop_writing(str(error))
+            return False
+        return True
 
     def _no_journal(self, error: OSError) -> None:
         core = self.core

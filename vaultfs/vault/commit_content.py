@@ -55,12 +55,10 @@ class ContentWriter:
             leaf = self._new_leaf(number, segment)
             if number in self._layer.moved:
                 leaf, segment = self._move(number, segment, leaf)
-            if leaf:
-                committed[number] = segment
-                self._leaves[segment] = LeafCommit(leaf, segment.node)
-            else:
-                committed.pop(number, None)
-                self._dropped.append(segment)
+            # Even one without any chunk stays: a write of the next epoch may just be going to it.
+            segment.make()
+            committed[number] = segment
+            self._leaves[segment] = LeafCommit(leaf, segment.node)
         return self._finish(committed)
 
     def _cut_segments(self) -> list[int]:

@@ -197,6 +197,8 @@ class FileContent:
     def thaw(self, commit: "ContentCommit") -> None:
         """Take over what a checkpoint committed."""
         for segment, leaf in commit.leaves.items():
+            if segment.leaf is None:
+                segment.adopt_leaf(leaf.leaf)
             segment.leaf = leaf.leaf
             segment.node = leaf.node
         self.committed = commit.committed

@@ -120,11 +120,15 @@ class Core:
         if error.errno in OUT_OF_SPACE:
             return NoSpace("the store has no room left")
         sentence = f"{what}: {error.strerror or error}"
+        self.stop_writing(sentence)
+        return WriteFailed(sentence)
+
+    def stop_writing(self, sentence: str) -> None:
+        """Turn read-only: nothing is thrown away, and no later sync may claim that what waits is durable."""
         self.write_failed = True
         if not self.read_only_reason:
             self.read_only_reason = f"the vault turned read-only because {sentence}"
             log.error("%s; nothing is thrown away, but nothing can be changed until it is mounted again", sentence)
-        return WriteFailed(sentence)
 
     def _start_writing(self) -> None:
         """A root that needs its journal goes out before the first record does."""

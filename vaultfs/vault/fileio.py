@@ -161,11 +161,11 @@ def truncate(core: Core, inode_id: int, size: int) -> None:
     if size > MAX_FILE_SIZE:
         raise TooLarge("the file would be larger than the format allows")
     content = core.state.content(inode)
-    if size < inode.size:
-        chunk, rest = divmod(size, core.objects.chunk_size)
+    chunk, rest = divmod(size, core.objects.chunk_size)
+    content.segment((chunk + bool(rest)) // CHUNKS_PER_SEGMENT)
+    if rest and size < inode.size:
         content.segment(chunk // CHUNKS_PER_SEGMENT)
-        if rest:
-            content.fetch(chunk)
+        content.fetch(chunk)
     core.commit(Truncate(inode_id, size, without_set_id(inode.mode), core.now()))
 
 

@@ -127,6 +127,12 @@ class Segment:
                         return
         objects.handles.write(self.path, buffers, offset)
 
+    def make(self) -> None:
+        """Make the object with nothing but its header, unless it is there; raises OSError."""
+        with self._lock:
+            if not self.created:
+                self._create([])
+
     def _create(self, buffers: list[bytes]) -> None:
         """Make the object with its header, and what follows that, in one write; all of it or nothing."""
         objects = self._objects

@@ -222,9 +222,9 @@ class State:
                     del self.directories[inode_id]
 
     def _evict_inodes(self) -> None:
-        keep = set(TOP_IDS) | self.opens.keys() | self.active.inodes.keys()
+        keep = set(TOP_IDS) | self.opens.keys() | self.active.inodes.keys() | self.active.directories.keys()
         if self.frozen is not None:
-            keep |= self.frozen.inodes.keys()
+            keep |= self.frozen.inodes.keys() | self.frozen.directories.keys()
         for inode_id in list(keep):
             # A checkpoint needs the directories above what changed, whether or not the kernel remembers them.
             while (inode := self.find_inode(inode_id)) is not None and inode.parent:

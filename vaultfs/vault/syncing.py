@@ -34,6 +34,11 @@ class SyncPlan:
         """Whether there is anything to sync at all."""
         return bool(self._taken) or self._core.journal.flush().needed
 
+    @property
+    def has_content(self) -> bool:
+        """Whether `flush_content` has anything to do."""
+        return bool(self._taken)
+
     def flush_content(self) -> None:
         """Sync the segments, then the folders of those that are new. Any thread."""
         if not self._taken:

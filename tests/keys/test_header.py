@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vaultfs.crypto.kdf import DEFAULT, OPEN_FLOOR, Argon2id, Scrypt
+from vaultfs.crypto.kdf import DEFAULT, OPEN_FLOOR, Scrypt
 from vaultfs.crypto.mac import hmac_sha256
-from vaultfs.errors import HeaderDamaged, UnsupportedVaultVersion, UsageError, WrongPassword
+from vaultfs.errors import HeaderDamaged, UnsupportedVaultVersion, WrongPassword
 from vaultfs.keys.header import Header, create, parse, serialise, unlock, verify_mac
 from vaultfs.keys.slots import make_slot
 
@@ -306,8 +306,15 @@ def test_a_secret_opens_only_slots_of_its_type() -> None:
     assert unlock(data, PASSWORD, "keyfile").slot == slot
     with pytest.raises(WrongPassword, match="no key slot for a recovery key"):
         unlock(data, PASSWORD, "recovery")
-    with pytest.raises(WrongPassword, match="no key slot for a password"):
-        unlock(data, PASSWORD, without=header.slots[0].id)
+
+
+def test_a_slot_can_be_tried_last() -> None:
+    header = MADE.header
+    twin = make_slot(PASSWORD, MADE.master, header.vault_id, kdf=CHEAP, minimum=OPEN_FLOOR)
+    data = serialise(replace(header, slots=(*header.slots, twin)), MAC_KEY)
+    assert unlock(data, PASSWORD).slot == MADE.slot
+    assert unlock(data, PASSWORD, avoid=MADE.slot.id).slot == twin
+    assert unlock(DATA, PASSWORD, avoid=MADE.slot.id).slot == MADE.slot
 
 
 def test_what_would_not_be_read_is_not_written() -> None:

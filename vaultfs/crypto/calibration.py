@@ -50,7 +50,7 @@ def is_weak(kdf: Kdf) -> bool:
 
 
 def seconds_of(kdf: Kdf) -> float:
-    """How long one try takes here, measured once."""
+    """How long one try takes here, measured once, if nothing else runs."""
     return _timed(kdf)
 
 
@@ -63,9 +63,11 @@ def _calibrate_scrypt(target: float) -> Scrypt:
 
 
 def _timed(kdf: Kdf) -> float:
-    start = time.perf_counter()
+    """Seconds on this machine when nothing else runs: by CPU time, or a busy moment would make weak slots for good."""
+    start = time.process_time()
     kdf.derive(b"a password", bytes(16))
-    return time.perf_counter() - start
+    lanes = kdf.lanes if isinstance(kdf, Argon2id) else 1
+    return (time.process_time() - start) / min(lanes, len(os.sched_getaffinity(0)))
 
 
 def _memory_kib() -> int:

@@ -5,7 +5,13 @@ a key may wrap any number of others. What wraps the master key goes by pycryptod
 what wraps file keys by OpenSSL (`wrap`), which is faster; both give the same bytes.
 """
 
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
 from vaultfs.crypto.aead import AuthenticationError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 KEK_SIZE = 64
 OVERHEAD = 16
@@ -13,20 +19,15 @@ OVERHEAD = 16
 
 def wrap(kek: bytes, key: bytes, aad: bytes) -> bytes:
     """`key` (1 byte or more) wrapped under a 64-byte `kek`: 16 bytes longer. ValueError on a wrong size."""
-    from cryptography.hazmat.primitives.ciphers.aead import AESSIV
-
-    _check_kek(kek)
-    return AESSIV(kek).encrypt(key, [aad])
+    return _cipher(kek).encrypt(key, [aad])
 
 
 def unwrap(kek: bytes, wrapped: bytes, aad: bytes) -> bytes:
     """What `wrap` or `wrap_master` wrapped; AuthenticationError if key, AAD or a byte differs."""
     from cryptography.exceptions import InvalidTag
-    from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
-    _check_kek(kek)
     try:
-        return AESSIV(kek).decrypt(wrapped, [aad])
+        return _cipher(kek).decrypt(wrapped, [aad])
     except InvalidTag:
         raise AuthenticationError from None
 
@@ -53,6 +54,15 @@ def unwrap_master(kek: bytes, wrapped: bytes, aad: bytes) -> bytes:
         return cipher.decrypt_and_verify(wrapped[OVERHEAD:], wrapped[:OVERHEAD])
     except ValueError:
         raise AuthenticationError from None
+
+
+# Making one costs four times as much as using it, and each file that is opened needs the same one.
+@lru_cache(maxsize=2)
+def _cipher(kek: bytes) -> "AESSIV":
+    from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
+    _check_kek(kek)
+    return AESSIV(kek)
 
 
 def _check_kek(kek: bytes) -> None:

@@ -127,15 +127,15 @@ def verify_mac(data: bytes, mac_key: bytes) -> None:
         ) from None
 
 
-def unlock(data: bytes, secret: bytes, kind: str = PASSWORD, *, without: bytes | None = None) -> Unlocked:
+def unlock(data: bytes, secret: bytes, kind: str = PASSWORD, *, avoid: bytes | None = None) -> Unlocked:
     """From a header file and a secret to the keys, by the slots of the type `kind`. Takes the KDF's time for each.
 
-    `without` is the id of a slot that is not tried. Raises HeaderDamaged, UnsupportedVaultVersion, WrongPassword,
+    `avoid` is the id of a slot that is tried last. Raises HeaderDamaged, UnsupportedVaultVersion, WrongPassword,
     and OpenError if the KDF's memory is not there.
     """
     header = parse(data)
-    candidates = [slot for slot in header.slots if slot.type == kind and slot.id != without]
-    for slot in candidates:
+    candidates = [slot for slot in header.slots if slot.type == kind]
+    for slot in sorted(candidates, key=lambda slot: slot.id == avoid):
         try:
             master = open_slot(slot, secret, header.vault_id)
         except WrongPassword:

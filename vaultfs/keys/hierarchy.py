@@ -11,6 +11,7 @@ The vault id is the salt, so even one master key in two vaults would give unrela
 from vaultfs.crypto.aead import KEY_SIZE
 from vaultfs.crypto.hkdf import derive_from_master
 from vaultfs.crypto.keywrap import KEK_SIZE
+from vaultfs.crypto.memory import lock
 from vaultfs.format.constants import VAULT_ID_SIZE
 
 LABEL_WRAP = b"vaultfs wrap key"
@@ -48,6 +49,11 @@ class VaultKeys:
             metadata_key=derive_from_master(master, vault_id, LABEL_METADATA),
             header_mac_key=derive_from_master(master, vault_id, LABEL_HEADER_MAC),
         )
+
+    def lock(self) -> bool:
+        """Keep the keys out of swap, in this process; False if that is not permitted for all of them."""
+        locked = [lock(getattr(self, name)) for name in self.__slots__ if name != "vault_id"]
+        return all(locked)
 
     def wipe(self) -> None:
         """Drop the keys: using one afterwards is an AttributeError.

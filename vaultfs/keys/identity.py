@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from vaultfs.crypto.aead import Aead, AuthenticationError, aead, new_nonce
 from vaultfs.crypto.hkdf import derive
 from vaultfs.errors import HeaderDamaged, UsageError
-from vaultfs.format.constants import NONCE_SIZE
+from vaultfs.format.constants import KIND_IDENTITY, NONCE_SIZE
 from vaultfs.keys.hierarchy import VaultKeys
 from vaultfs.keys.strictjson import as_text, parse_object, require_members
 
-KIND_IDENTITY = b"I"
 LONGEST = 256
 _PADDING = 512
 

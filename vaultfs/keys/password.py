@@ -4,6 +4,7 @@ import unicodedata
 
 from vaultfs.errors import PasswordUnreadable
 
+
 def normalise(text: str) -> bytes:
     """The bytes the KDF sees: NFKC (Unicode UAX #15), then UTF-8, of any length.
 

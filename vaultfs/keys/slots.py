@@ -109,6 +109,8 @@ def _slot_key(secret: bytes, kdf: Kdf, salt: bytes) -> bytes:
         key = kdf.derive(secret, salt)
     except MemoryError as error:
         raise OpenError(f"There is not enough memory to try the password: {error}.") from error
+    except ImportError as error:
+        raise OpenError(f"The key slot cannot be tried: {error}.") from error
     return derive_from_master(key, b"", LABEL_SLOT, KEK_SIZE)
 
 

@@ -72,7 +72,9 @@ def estimate(text: str) -> Estimate:
     found = [_of_whole(text), Estimate(sum(_pieces(text)), "")]
     if (by_zxcvbn := _zxcvbn(text)) is not None:
         found.append(by_zxcvbn)
-    return min(found)
+    lowest = min(each.bits for each in found)
+    reasons = [each.reason for each in found if each.reason and each.bits < GUESSABLE_BITS]
+    return Estimate(lowest, reasons[0] if reasons else "")
 
 
 def _of_whole(text: str) -> Estimate:
@@ -120,7 +122,7 @@ def _pieces(text: str) -> Iterator[float]:
             case "letters":
                 cost = _letters(piece)
             case kind:
-                cost = {"date": 16.0, "year": 7.0}.get(str(kind), 4.0)
+                cost = {"date": 15.0, "year": 7.0}.get(str(kind), 4.0)
         yield min(cost, 2.0) if lower in seen else cost
         seen.add(lower)
 

@@ -3,8 +3,7 @@
 No word is longer than 8 letters, and no two begin with the same four.
 """
 
-WORDS: tuple[str, ...] = tuple(
-    """
+_TEXT = """
 abandon ability able about above absent absorb abstract absurd abuse access accident account accuse achieve acid
 acoustic acquire across act action actor actress actual adapt add addict address adjust admit adult advance advice
 aerobic affair afford afraid again age agent agree ahead aim air airport aisle alarm album alcohol alert alien all
@@ -118,5 +117,6 @@ wagon wait walk wall walnut want warfare warm warrior wash wasp waste water wave
 web wedding weekend weird welcome west wet whale what wheat wheel when where whip whisper wide width wife wild will
 win window wine wing wink winner winter wire wisdom wise wish witness wolf woman wonder wood wool word work world
 worry worth wrap wreck wrestle wrist write wrong yard year yellow you young youth zebra zero zone zoo
-""".split()
-)
+"""
+
+WORDS: tuple[str, ...] = tuple(_TEXT.split())

@@ -12,12 +12,14 @@ from tests.support.memorystore import MemoryStore
 from tests.support.recordingstore import RecordingStore
 from vaultfs.store.api import Store
 from vaultfs.store.directory import DirectoryStore
+from vaultfs.store.journalfolder import JournalElsewhere
 
 MAKERS: dict[str, Callable[[Path], Store]] = {
     "directory": lambda path: DirectoryStore(path, write=True),
     "memory": lambda _: MemoryStore(),
     "recording": lambda _: RecordingStore(MemoryStore()),
     "faulty": lambda _: FaultyStore(MemoryStore()),
+    "journals elsewhere": lambda _: JournalElsewhere(MemoryStore(), MemoryStore()),
 }
 
 

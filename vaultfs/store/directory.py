@@ -15,6 +15,7 @@ from vaultfs.store.linux import fallocate
 _IOV_MAX = os.sysconf("SC_IOV_MAX")
 # The layout has 259 folders; their descriptors are kept open, so that opening an object is one openat(2).
 _MAX_FOLDERS = 300
+_UNTOLD = 1 << 50
 # A number no descriptor can have (the kernel's sysctl nr_open stays below it), and Python lets through to EBADF.
 _CLOSED = 0x7FFF_FFFF
 
@@ -186,8 +187,10 @@ class DirectoryStore:
                 raise
 
     def space(self) -> Space:
-        """Room left (statvfs(3))."""
+        """Room left (statvfs(3)); a file system that does not tell, as some by FUSE, has all one could want."""
         found = os.statvfs(self._folder(""))
+        if not found.f_blocks:
+            return Space(_UNTOLD, _UNTOLD, _UNTOLD)
         unit = found.f_frsize
         return Space(found.f_blocks * unit, found.f_bfree * unit, found.f_bavail * unit)
 

@@ -5,7 +5,6 @@ import stat
 import struct
 
 from _golden.builder import Builder, filler
-
 from vaultfs.vault.inode import SetAttr
 
 CHUNK = 32768
@@ -47,7 +46,7 @@ def _fill_contents(build: Builder) -> None:
     build.file(b"contents/empty")
     build.file(b"contents/tiny", [(0, b"A vault that stays readable.\n")])
     build.file(b"contents/one chunk", [(0, filler("one chunk", CHUNK))])
-    build.file(b"contents/three chunks", [(0, filler("three chunks", 2 * CHUNK + 1))])
+    build.file(b"contents/two chunks", [(0, filler("two chunks", CHUNK + 1))])
     build.file(b"contents/tree", [(0, filler("tree", CHUNK)), (20 * CHUNK + 5, b"twenty-first chunk")])
     build.file(b"contents/two segments", [(7, b"first"), (SEGMENT + CHUNK - 3, b"across")])
     build.file(b"contents/many segments", [(number * SEGMENT + number, b"%d" % number) for number in range(17)])
@@ -148,7 +147,7 @@ def fill_committed(build: Builder) -> None:
 
 def change_first(build: Builder) -> None:
     """Records for the first journal file: one of every kind."""
-    build.file(b"d/new", [(0, filler("new", 2 * CHUNK + 300))])
+    build.file(b"d/new", [(0, filler("new", CHUNK + 300))])
     build.folder(b"d/new folder", 0o700)
     build.make(b"d/new link", stat.S_IFLNK | 0o777, target=b"nowhere")
     build.write(build.ids[b"d/patched"], CHUNK - 10, b"across two chunks")

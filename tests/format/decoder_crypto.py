@@ -112,7 +112,7 @@ class Keys:
     def _master(self, slots: list[dict[str, Any]], password: bytes) -> bytes:
         for slot in slots:
             kdf = slot["kdf"]
-            if kdf["name"] != "scrypt":
+            if (slot["type"], kdf["name"]) != ("password", "scrypt"):
                 continue
             log_n, r, p = (kdf["params"][name] for name in ("log_n", "r", "p"))
             salt = bytes.fromhex(kdf["salt"])

@@ -16,10 +16,13 @@ def found_in(decoded: Decoded) -> Entries:
     """Everything the second reader found, in the manifest's form."""
     return {
         path.hex(): described(
-            mode=node.mode, rdev=node.device, target=node.target, xattrs=node.xattrs,
+            mode=node.mode,
+            rdev=node.device,
+            target=node.target,
+            xattrs=node.xattrs,
             content=digest(decoded.blocks(node)) if stat.S_ISREG(node.mode) else None,
             **{name: getattr(node, name) for name in NUMBERS},
-        )  # fmt: skip
+        )
         for path, node in decoded.paths.items()
     }
 

@@ -3,6 +3,7 @@
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,12 @@ from tests.format.goldens import (
 from vaultfs.errors import ReadOnly
 from vaultfs.format.constants import FORMAT_VERSION
 from vaultfs.keys.header import unlock
-from vaultfs.keys.headerfile import load
+from vaultfs.keys.headerfile import load, load_from_roots
+from vaultfs.keys.identity import Identity, open_identity
+from vaultfs.keys.keyfile import read_keyfile
 from vaultfs.keys.password import normalise
+from vaultfs.keys.recovery import Share, join_shares, recovery_from_text
+from vaultfs.keys.slots import KEYFILE, KEYFILE_PASSWORD, RECOVERY, SHARES
 from vaultfs.store.directory import DirectoryStore
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.inode import Inode
@@ -123,6 +128,24 @@ def test_the_vault_can_be_changed_and_keeps_the_rest(version: str, state: str, t
         entries = found_in(fs)
     del entries[b"added".hex()], entries[""], said[state]["entries"][""]
     assert entries == said[state]["entries"]
+
+
+def test_every_way_in_opens_it(version: str, tmp_path: Path):
+    said = manifest(version)
+    header = (GOLDEN / version / "clean" / "vaultfs.json").read_bytes()
+    keyfile = tmp_path / "keyfile"
+    keyfile.write_bytes(bytes.fromhex(said["keyfile"]))
+    hashed, password = read_keyfile(str(keyfile)), normalise(said["passwords"]["argon2id"])
+    master = unlock(header, password).master
+    shares = [Share.from_text(text) for text in said["shares"]]
+    for pair in combinations(shares, 2):
+        assert unlock(header, join_shares(pair), SHARES).master == master
+    opened = unlock(header, recovery_from_text(said["recovery"]), RECOVERY)
+    assert unlock(header, hashed, KEYFILE).master == opened.master == master
+    assert unlock(header, hashed + password, KEYFILE_PASSWORD).master == master
+    assert open_identity(opened.keys, opened.header.identity) == Identity(**said["identity"])
+    with DirectoryStore(GOLDEN / version / "clean", write=False) as store:
+        assert load_from_roots(store).raw == header
 
 
 def test_the_copies_come_from_untouched_originals(version: str):

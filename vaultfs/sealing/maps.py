@@ -14,6 +14,7 @@ from vaultfs.format.constants import (
     CHUNKS_PER_SEGMENT,
     INLINE_CHUNKS,
     MAP_ENTRY_SIZE,
+    MAX_SLOTS,
     OBJECT_NAME_SIZE,
     ROOT_REFERENCES,
     WRAPPED_KEY_SIZE,
@@ -108,8 +109,8 @@ def check_leaf(leaf: bytes, chunk_size: int) -> bytes:
     """Return `leaf` if its shape is sound; raises Damaged."""
     if len(leaf) % MAP_ENTRY_SIZE or len(leaf) > CHUNKS_PER_SEGMENT * MAP_ENTRY_SIZE:
         raise Damaged("a map leaf has an impossible length")
-    if any(length > chunk_size for _, length, _ in _ENTRY.iter_unpack(leaf)):
-        raise Damaged("a map leaf names a chunk larger than chunks are")
+    if any(length > chunk_size or slot >= MAX_SLOTS for slot, length, _ in _ENTRY.iter_unpack(leaf)):
+        raise Damaged("a map leaf names a chunk or a slot larger than there are")
     return leaf
 
 

@@ -1,1 +1,1 @@
-"""What `scripts/powercut` is made of: a disk that can lose power, writers that know what they were promised, a judge."""
+"""What `scripts/powercut` is made of: a disk that can lose power, writers that log what they are promised, a judge."""

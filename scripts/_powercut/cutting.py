@@ -9,7 +9,7 @@ from typing import NamedTuple
 from _powercut.autopsy import examine
 from _powercut.judge import Verdict
 from _powercut.machine import Cut, machine, mounted_image
-from _powercut.staff import judge_all, staff
+from _powercut.staff import staff
 from _powercut.writer import make_folders
 from tests.support.mounting import MountedVault
 
@@ -44,7 +44,7 @@ def cuts(folder: Path, file_system: str, count: int, seed: object, writers: int,
                     begun = folder / "begun"
                     begun.mkdir(exist_ok=True)
                     workers.copy_logs(begun)
-                    yield Outcome(cut, _examine(image, begun, writers, acknowledged))
+                    yield Outcome(cut, _examine(image, begun, acknowledged))
                     image.unlink()
                 if vault.process.poll() is not None:
                     raise RuntimeError(f"the mount ended by itself: {vault.log}")
@@ -52,9 +52,6 @@ def cuts(folder: Path, file_system: str, count: int, seed: object, writers: int,
             vault.close()
 
 
-def _examine(image: Path, logs: Path, writers: int, acknowledged: list[int]) -> Verdict:
+def _examine(image: Path, logs: Path, acknowledged: list[int]) -> Verdict:
     with mounted_image(image, image.with_name("recovered")) as mountpoint:
-        return examine(
-            mountpoint / "store",
-            lambda tree: judge_all(tree, logs, writers, acknowledged, closing_is_durable=False),
-        )
+        return examine(mountpoint / "store", logs, acknowledged)

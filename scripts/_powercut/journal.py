@@ -37,7 +37,7 @@ def read_log(path: Path, acknowledged: int | None = None) -> list[Step]:
     """The steps of a log; answers behind byte `acknowledged` count as not given yet."""
     steps: list[Step] = []
     place = 0
-    for line in path.read_bytes().splitlines(keepends=True):
+    for line in path.read_bytes().splitlines(keepends=True) if path.exists() else ():
         place += len(line)
         if not line.endswith(b"\n"):
             break

@@ -141,8 +141,8 @@ class Judge:
             contents = self._promises(count)
             problems = self._content_problems(own, contents)
             if not problems:
-                files = {int(value): contents[int(value)] for kind, value in self._names.values() if kind == stat.S_IFREG}
-                return Verdict(len(files), sum(1 for content in files.values() if content.promised), [])
+                files = {int(value) for kind, value in self._names.values() if kind == stat.S_IFREG}
+                return Verdict(len(files), sum(1 for file in files if contents[file].promised), [])
             worst, matched = problems, True
         if not matched:
             worst += self._differences(own, least)

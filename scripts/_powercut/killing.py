@@ -1,22 +1,24 @@
 """kill -9 of the daemon while programs work in the mount: what they were told is done must be there."""
 
 import random
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from _powercut.database import MODES, judge_sqlite, start_sqlite
+from _powercut.database import MODES, committed_rows, judge_sqlite, start_sqlite
 from _powercut.judge import Verdict, found_on_disk
 from _powercut.staff import judge_all, staff
 from _powercut.writer import make_folders
 from tests.support.mounting import MountedVault
 
-class Death(NamedTuple):
-    """One kill, what was going on, and what was there afterwards."""
 
-    load: str
+class Death(NamedTuple):
+    """One kill, and what was there afterwards."""
+
+    number: int
     verdict: Verdict
 
 
@@ -33,31 +35,37 @@ def kills(
             make_folders(vault.path)
             (vault.path / "copies").mkdir()
             with staff(vault.path, base, 2, f"{seed} {number}", 86400) as workers:
-                others = [
-                    start_sqlite(vault.path / f"{mode}.db", base / f"{mode}.log", mode) for mode in MODES
-                ]
+                others = [start_sqlite(vault.path / f"{mode}.db", base / f"{mode}.log", mode) for mode in MODES]
                 if data is not None:
-                    copy = ["rsync", "-aH", "--fsync", f"{data}/", vault.path / "copies"]
-                    others.append(subprocess.Popen(copy, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+                    others.append(_start_copying(data, vault.path / "copies"))
                 time.sleep(rng.uniform(0.3, 2) * pause)
+                acknowledged = workers.marks()
+                rows = {mode: committed_rows(base / f"{mode}.log") for mode in MODES}
                 vault.kill()
-                workers.wait()
+                workers.stop()  # for not all notice that their mount is dead
                 for process in others:
+                    process.kill()
                     process.wait()
             vault = MountedVault(base, settings)
-            yield Death(f"kill {number}", _judge(vault, base, data))
+            yield Death(number, _judge(vault.path, base, acknowledged, rows, data))
             vault.unmount()
+            shutil.rmtree(base)
         finally:
             vault.close()
 
 
-def _judge(vault: MountedVault, base: Path, data: Path | None) -> Verdict:
+def _start_copying(data: Path, copies: Path) -> "subprocess.Popen[bytes]":
+    command = ["rsync", "-aH", "--fsync", f"{data}/", str(copies)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _judge(mount: Path, logs: Path, acknowledged: list[int], rows: dict[str, list[int]], data: Path | None) -> Verdict:
     verdicts = [
-        judge_all(found_on_disk(vault.path), base, 2, None, closing_is_durable=True),
-        *(judge_sqlite(vault.path / f"{mode}.db", base / f"{mode}.log") for mode in MODES),
+        judge_all(found_on_disk(mount), logs, len(acknowledged), acknowledged, closing_is_durable=True),
+        *(judge_sqlite(mount / f"{mode}.db", rows[mode]) for mode in MODES),
     ]
     if data is not None:
-        verdicts.append(_judge_copies(data, vault.path / "copies"))
+        verdicts.append(_judge_copies(data, mount / "copies"))
     return Verdict(
         sum(verdict.files for verdict in verdicts),
         sum(verdict.promised for verdict in verdicts),

@@ -61,7 +61,7 @@ def mounted_image(image: Path, mountpoint: Path, *losetup: str) -> Iterator[Path
         try:
             yield mountpoint
         finally:
-            run("umount", mountpoint)
+            run("umount", "--lazy", mountpoint)
     finally:
         run("losetup", "--detach", device)
 

@@ -6,6 +6,7 @@ and of Settings.
 
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def main(store_path: Path, mountpoint: str, options: MountOptions, settings: Set
     is_new = not any(store_path.iterdir())
     with VaultLock.acquire(store_path, KEYS.vault_id, write=True), DirectoryStore(store_path, write=True) as store:
         if is_new:
-            Vault.create(store, KEYS)
+            Vault.create(store, KEYS, uid=os.getuid(), gid=os.getgid())
         vault = Vault.open(store, KEYS, OpenOptions(read_only=options.read_only, settings=settings))
         serve(vault, mountpoint, options, lambda: print("ready", flush=True))
 

@@ -7,11 +7,16 @@ from dataclasses import dataclass, field
 
 from tests.support.memorystore import MemoryStore
 from vaultfs.keys.hierarchy import VaultKeys
+from vaultfs.sealing.records import Record
 from vaultfs.store.api import Store
+from vaultfs.vault import core
+from vaultfs.vault.apply import apply
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.inode import Inode
 from vaultfs.vault.settings import Settings
+from vaultfs.vault.state import State
 from vaultfs.vault.vault import OpenOptions, Vault
+from vaultfs.vault.waits import NotReady
 
 KEYS = VaultKeys.from_master(bytes(range(16)), bytes(range(32)))
 ROOT = 1
@@ -25,14 +30,14 @@ SMALL_CHUNK = 1024
 
 TINY = Settings(
     checkpoint_age=1e9,
-    journal_soft=1 << 14,
-    journal_hard=1 << 16,
-    overlay_soft=1 << 14,
-    overlay_hard=1 << 16,
-    direct_soft=1 << 16,
-    direct_hard=1 << 17,
+    journal_soft=1 << 13,
+    journal_hard=1 << 15,
+    overlay_soft=1 << 13,
+    overlay_hard=1 << 14,
+    direct_soft=1 << 14,
+    direct_hard=1 << 15,
     inodes_soft=16,
-    inodes_hard=64,
+    inodes_hard=24,
     journal_preallocation=0,
     ballast_size=0,
     direct_minimum=512,
@@ -45,6 +50,23 @@ TINY = Settings(
     seals_per_object=64,
     recovery_name_gap=32,
 )
+
+
+@contextmanager
+def nothing_loaded_late() -> Iterator[None]:
+    """Fail when a record that is in the journal already needs something that is not in memory."""
+
+    def strict(state: State, record: Record) -> None:
+        try:
+            apply(state, record)
+        except NotReady as late:
+            raise AssertionError(f"{type(late).__name__} after {record!r:.300} was journaled") from late
+
+    vars(core)["apply"] = strict
+    try:
+        yield
+    finally:
+        vars(core)["apply"] = apply
 
 
 @contextmanager
@@ -129,3 +151,14 @@ def snapshot(vault: Inline, *, contents: bool = True) -> Snapshot:
                 size = inode.size
                 shot.contents[inode_id] = vault.read(inode_id, 0, size) if contents else bytes(size)
     return shot
+
+
+def differences(one: Snapshot, other: Snapshot) -> list[str]:
+    """How two snapshots differ, in words."""
+    found = []
+    for what in ("stats", "names", "contents"):
+        left, right = getattr(one, what), getattr(other, what)
+        for key in sorted(left.keys() | right.keys()):
+            if left.get(key) != right.get(key):
+                found.append(f"{what} of {key}: {str(left.get(key))[:300]} became {str(right.get(key))[:300]}")
+    return found

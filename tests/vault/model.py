@@ -149,33 +149,43 @@ def rename(parent: Node, name: bytes, new_parent: Node, new_name: bytes, flags: 
     if other is node:
         return
     if other is not None and flags & EXCHANGE:
-        if other.is_dir and is_below(parent, other):
-            raise InvalidArgument
-        _detach(parent, name)
-        _detach(new_parent, new_name)
-        _attach(parent, name, other)
-        _attach(new_parent, new_name, node)
-        for moved, old, new in ((node, parent, new_parent), (other, new_parent, parent)):
-            if moved.is_dir:
-                old.nlink -= 1
-                new.nlink += 1
+        _exchange((parent, name, node), (new_parent, new_name, other))
         return
     if other is not None:
-        if other.is_dir and not node.is_dir:
-            raise IsADirectory
-        if node.is_dir and not other.is_dir:
-            raise NotADirectory
-        if other.children:
-            raise NotEmpty
-        _detach(new_parent, new_name)
-        if other.is_dir:
-            new_parent.nlink -= 1
-        _drop(other)
+        _replace(node, new_parent, new_name, other)
     _detach(parent, name)
     _attach(new_parent, new_name, node)
     if node.is_dir:
         parent.nlink -= 1
         new_parent.nlink += 1
+
+
+def _exchange(one: tuple[Node, bytes, Node], two: tuple[Node, bytes, Node]) -> None:
+    parent, name, node = one
+    new_parent, new_name, other = two
+    if other.is_dir and is_below(parent, other):
+        raise InvalidArgument
+    _detach(parent, name)
+    _detach(new_parent, new_name)
+    _attach(parent, name, other)
+    _attach(new_parent, new_name, node)
+    for moved, old, new in ((node, parent, new_parent), (other, new_parent, parent)):
+        if moved.is_dir:
+            old.nlink -= 1
+            new.nlink += 1
+
+
+def _replace(node: Node, parent: Node, name: bytes, other: Node) -> None:
+    if other.is_dir and not node.is_dir:
+        raise IsADirectory
+    if node.is_dir and not other.is_dir:
+        raise NotADirectory
+    if other.children:
+        raise NotEmpty
+    _detach(parent, name)
+    if other.is_dir:
+        parent.nlink -= 1
+    _drop(other)
 
 
 def write(node: Node, offset: int, data: bytes) -> None:

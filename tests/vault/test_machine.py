@@ -1,21 +1,36 @@
 """Any sequence of operations, checkpoints, evictions and reopenings gives what a simple model of it gives."""
 
 import stat
+import sys
+import time
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from tests.support.memorystore import MemoryStore
 from tests.vault import model
-from tests.vault.harness import ROOT, SMALL_CHUNK, Inline, open_inline, snapshot, small_limits
+from tests.vault.harness import (
+    SMALL_CHUNK,
+    differences,
+    new_store,
+    nothing_loaded_late,
+    open_inline,
+    options,
+    small_limits,
+    snapshot,
+)
 from tests.vault.model import Node
 from tests.vault.walker import assert_clean
 from vaultfs.errors import FilesystemError
 from vaultfs.vault.checkpointing import CheckpointJob
+from vaultfs.vault.inline import Inline
 from vaultfs.vault.inode import SetAttr
+from vaultfs.vault.waits import NeedCheckpoint, resolve
+
+Result = TypeVar("Result")
 
 CHUNK = SMALL_CHUNK
 NAMES = st.sampled_from([b"a", b"b", b"c", b"d", b"\xff\xfe", b"n" * 255])
@@ -43,24 +58,47 @@ def pattern(seed: int, size: int) -> bytes:
     return (unit * (size // len(unit) + 1))[:size]
 
 
+def outcome_of(operation: Callable[[], object]) -> tuple[object, FilesystemError | None]:
+    """What an operation returned or raised."""
+    try:
+        return operation(), None
+    except FilesystemError as refused:
+        return None, refused
+
+
+class Driven(Inline):
+    """Brings a checkpoint under way to its end before it begins another."""
+
+    def __init__(self, inline: Inline, end_job: Callable[[], None]) -> None:
+        super().__init__(inline.vault)
+        self._end_job = end_job
+
+    def call(self, operation: Callable[[], Result]) -> Result:
+        """As Inline does, with the machine's own checkpoint."""
+        while True:
+            try:
+                return resolve(operation)
+            except NeedCheckpoint:
+                self._end_job()
+                self.vault.checkpoint()
+
+
 class VaultMachine(RuleBasedStateMachine):
     """Drives a vault and a model side by side; the model's nodes know their inode ids."""
 
     @initialize()
     def start(self) -> None:
-        self.store = MemoryStore()
-        from tests.vault.harness import KEYS
-        from vaultfs.vault.vault import Vault
-
-        Vault.create(self.store, KEYS, chunk_size=CHUNK)
-        self.vault: Inline = open_inline(self.store)
+        self.store = new_store()
         self.top = model.new_top()
-        self.top.id = ROOT
         self.nodes = [self.top]
-        self.known: set[Node] = {self.top}
         self.seed = 0
         self.job: CheckpointJob | None = None
         self.job_state = ""
+        self.reopen()
+
+    def reopen(self) -> None:
+        self.vault: Inline = Driven(open_inline(self.store), self.end_job)
+        self.known: set[Node] = {self.top}
 
     # Picking
 
@@ -88,19 +126,10 @@ class VaultMachine(RuleBasedStateMachine):
 
     def both(self, live: Callable[[], object], expected: Callable[[], object]) -> tuple[object, bool]:
         """Do something to the vault and to the model; both must refuse it in the same way, or neither."""
-        error: FilesystemError | None = None
-        try:
-            expected()
-        except FilesystemError as refused:
-            error = refused
-        try:
-            result = live()
-        except FilesystemError as refused:
-            assert error is not None, f"unexpected {type(refused).__name__}: {refused}"
-            assert refused.errno == error.errno, f"{refused!r} instead of {error!r}"
-            return None, False
-        assert error is None, f"{error!r} was expected"
-        return result, True
+        _, wanted = outcome_of(expected)
+        result, error = outcome_of(live)
+        assert (error and error.errno) == (wanted and wanted.errno), f"{error!r} instead of {wanted!r}"
+        return result, error is None
 
     def check(self, node: Node) -> None:
         """One inode's attributes are the model's."""
@@ -368,11 +397,10 @@ class VaultMachine(RuleBasedStateMachine):
             node.opens = 0
         self.reached()
         # Orphans of this session wait for the next opening.
-        self.vault = open_inline(self.store)
-        self.known = {self.top}
+        self.reopen()
         self.vault.vault.close()
         assert_clean(self.store)
-        self.vault = open_inline(self.store)
+        self.reopen()
 
     @rule()
     def crash(self) -> None:
@@ -383,9 +411,9 @@ class VaultMachine(RuleBasedStateMachine):
         for node in self.nodes:
             node.opens = 0
         self.reached()
-        self.vault = open_inline(self.store)
-        self.known = {self.top}
-        assert snapshot(self.vault) == before
+        self.reopen()
+        found = differences(before, snapshot(self.vault))
+        assert not found, found
 
     # Everything
 
@@ -426,9 +454,13 @@ class VaultMachine(RuleBasedStateMachine):
 
 
 @pytest.fixture(autouse=True)
-def _small_limits() -> Iterator[None]:
-    with small_limits():
-        yield
+def _small_limits(request: pytest.FixtureRequest) -> Iterator[None]:
+    with nothing_loaded_late():
+        if "real_limits" in request.node.name:
+            yield
+            return
+        with small_limits():
+            yield
 
 
 def run_machine(examples: int, steps: int) -> None:
@@ -446,3 +478,50 @@ def run_machine(examples: int, steps: int) -> None:
 
 def test_any_sequence_of_operations_matches_the_model() -> None:
     run_machine(examples=60, steps=60)
+
+
+@pytest.mark.parametrize("threaded", [False, True], ids=["in turn", "with a worker"])
+@pytest.mark.parametrize("files_only", [False, True], ids=["everything", "contents"])
+def test_long_random_walks(files_only: bool, threaded: bool) -> None:
+    from tests.vault.walking import Walker
+
+    seed = 0
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    until = time.monotonic() + 6
+    try:
+        while time.monotonic() < until:
+            walker = Walker(seed, files_only=files_only, threaded=threaded)
+            try:
+                walker.walk(100)
+            except BaseException as error:
+                error.add_note(f"seed {seed}, after {walker.log[-12:]}")
+                raise
+            seed += 1
+    finally:
+        sys.setswitchinterval(interval)
+    assert seed > 5
+
+
+def test_a_file_of_many_segments_with_the_real_limits() -> None:
+    """Twenty segments of 1,024 chunks of 32 KiB, with almost nothing in them."""
+    chunk = 32768
+    store = new_store(chunk)
+    opening = options(chunk)
+    vault = open_inline(store, opening)
+    inode = vault.create_inode(1, b"sparse", stat.S_IFREG | 0o600)
+    places = [number * 1024 * chunk + number for number in range(20)]
+    for place in places:
+        vault.write(inode.id, place, b"here %d" % place)
+    for _ in range(2):
+        vault.vault.close()
+        vault = open_inline(store, opening)
+        inode = vault.walk(b"sparse")
+        for place in places:
+            assert vault.read(inode.id, place - 3, 40).strip(b"\0") == b"here %d" % place
+        vault.setattr(inode.id, SetAttr(size=places[-1] + 2**30))
+        vault.write(inode.id, places[3] + 5 * chunk, bytes([7]) * 3 * chunk)
+    assert vault.read(inode.id, places[3] + 5 * chunk, 3 * chunk) == bytes([7]) * 3 * chunk
+    vault.setattr(inode.id, SetAttr(size=100))
+    vault.vault.close()
+    assert_clean(store, chunk)

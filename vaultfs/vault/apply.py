@@ -198,9 +198,10 @@ def _rename(state: State, record: Rename) -> None:
     other = state.child(target, record.new_name)
     if inode is None:
         raise Damaged("a journal record renames a name that is not there")
-    if other is not None:
+    exchange = bool(record.flags & RENAME_EXCHANGE)
+    if other is not None and not exchange:
         _ready_to_drop(state, other)
-    if record.flags & RENAME_EXCHANGE and other is not None:
+    if exchange and other is not None:
         _move(state, other, target, record.new_name, source, record.name, record.time)
         _move(state, inode, source, record.name, target, record.new_name, record.time)
     else:

@@ -25,13 +25,12 @@ def setattr(core: Core, inode_id: int, change: SetAttr) -> Inode:
     if change.size is not None:
         fileio.drop_capability(core, inode)
         fileio.truncate(core, inode_id, change.size)
-    owner_changes = change.uid is not None or change.gid is not None
-    if owner_changes:
+    drops_privileges = _drops_privileges(change)
+    if drops_privileges:
         fileio.drop_capability(core, inode)
-    rest = change._replace(size=None)
-    if any(value is not None for value in rest):
+    if drops_privileges or any(value is not None for value in change._replace(size=None)):
         inode = core.state.inode(inode_id)
-        mode = _new_mode(inode, change.mode, owner_changes)
+        mode = _new_mode(inode, change.mode, drops_privileges)
         core.commit(
             SetAttributes(
                 inode_id,
@@ -49,22 +48,32 @@ def setattr(core: Core, inode_id: int, change: SetAttr) -> Inode:
     return core.state.inode(inode_id)
 
 
+def _drops_privileges(change: SetAttr) -> bool:
+    """Whether set-id bits and capabilities fall: for a new owner, and when nothing (but the ctime) is to change.
+
+    The kernel asks for the latter for chown(2) with -1 for both, and before an unprivileged user's write.
+    """
+    asks_for_nothing = all(value is None for value in change._replace(ctime=None))
+    return change.uid is not None or change.gid is not None or asks_for_nothing
+
+
 def _time(value: int) -> int:
     return max(-_TIME_LIMIT, min(value, _TIME_LIMIT))
 
 
-def _new_mode(inode: Inode, mode: int | None, owner_changes: bool) -> int:
+def _new_mode(inode: Inode, mode: int | None, drops_privileges: bool) -> int:
     if mode is None:
         mode = inode.mode
-        if owner_changes and not stat.S_ISDIR(mode):
+        if drops_privileges and not stat.S_ISDIR(mode):
             mode = fileio.without_set_id(mode)
     return stat.S_IFMT(inode.mode) | stat.S_IMODE(mode)
 
 
 def getxattr(inode: Inode, name: bytes) -> bytes:
-    """An extended attribute's value; raises NoAttribute."""
+    """An extended attribute's value; raises NoAttribute, or what `_check_namespace` does."""
     value = inode.xattrs.get(name)
     if value is None:
+        _check_namespace(name)
         raise NoAttribute("there is no such extended attribute")
     return value
 
@@ -111,9 +120,16 @@ def removexattr(core: Core, inode_id: int, name: bytes) -> None:
     core.commit(SetXattr(inode_id, inode.mode, core.now(), name, None))
 
 
-def _check_name(inode: Inode, name: bytes) -> None:
+def _check_namespace(name: bytes) -> None:
+    """The errnos of a local filesystem, which the kernel leaves to FUSE; raises NotSupported or InvalidArgument."""
     if not name.startswith(_NAMESPACES):
         raise NotSupported("there is no such namespace of extended attributes")
+    if name in _NAMESPACES:
+        raise InvalidArgument("an extended attribute has a name behind its namespace")
+
+
+def _check_name(inode: Inode, name: bytes) -> None:
+    _check_namespace(name)
     if len(name) > MAX_XATTR_NAME:
         raise InvalidArgument("an extended attribute's name has at most 255 bytes")
     if name.startswith(b"user.") and not (stat.S_ISREG(inode.mode) or stat.S_ISDIR(inode.mode)):

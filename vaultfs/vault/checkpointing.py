@@ -23,6 +23,7 @@ class CheckpointJob:
         self._core = checkpointer.core
         self._checkpoint = checkpoint
         self._error: OSError | Damaged | None = None
+        self._root_begun = False
         self._done: list[JournalFile] = []
 
     def run(self) -> None:
@@ -32,6 +33,7 @@ class CheckpointJob:
             root = self._checkpoint.write(core.now())
             if core.roots.changed_by_others():
                 raise Damaged("the roots in the store were changed by another program")
+            self._root_begun = True
             core.roots.commit(root)
         except (OSError, Damaged) as error:
             self._error = error
@@ -56,8 +58,12 @@ class CheckpointJob:
 
     def _failed(self, error: OSError | Damaged) -> None:
         core = self._core
-        self._checkpoint.undo()
         self._checkpointer.running = False
+        if self._root_begun:
+            # One slot may hold the new root already: what it reaches must stay, and so must what the old one does.
+            core.stop_writing(f"a new root could not be written: {error}")
+            return
+        self._checkpoint.undo()
         if isinstance(error, OSError) and error.errno in OUT_OF_SPACE:
             core.full = not core.space.release_ballast()
             log.warning("a checkpoint found the store full; it is kept in memory and the journal, and tried again")
@@ -136,7 +142,7 @@ class Checkpointer:
             return False
         core.objects.names.freeze()
         try:
-            core.journal.rotate()
+            core.rotate_journal()
         except OSError as error:
             self._no_journal(error)
             return False
@@ -160,12 +166,17 @@ class Checkpointer:
     def _no_journal(self, error: OSError) -> None:
         core = self.core
         if error.errno in OUT_OF_SPACE:
-            core.full = not core.space.release_ballast()
+            core.full = True
         else:
             core.fail("a new journal could not be made", error)
 
     def run(self, clean: bool = False) -> bool:
         """A whole checkpoint, for callers with one thread; True if everything is durable now."""
+        core = self.core
+        # The first attempt that finds no room gives up the ballast for the second.
+        return self._attempt(clean) or (not core.full and not core.read_only_reason and self._attempt(clean))
+
+    def _attempt(self, clean: bool) -> bool:
         job = self.begin(clean)
         if job is None:
             return self.core.state.frozen is None and self.core.state.active.empty

@@ -4,10 +4,10 @@ import sys
 from typing import NamedTuple
 
 from vaultfs.errors import Damaged
-from vaultfs.format.constants import CHUNKS_PER_SEGMENT, INDEX_SEGMENT
+from vaultfs.format.constants import CHUNKS_PER_SEGMENT, INDEX_SEGMENT, MAX_SLOTS, NODE_REFERENCES
 from vaultfs.format.layout import slot_offset
 from vaultfs.sealing.context import WrappedKey
-from vaultfs.sealing.maps import InlineMap, NodeReference, TreeMap, decode_content, decode_node, leaf_entry
+from vaultfs.sealing.maps import InlineMap, NodeReference, TreeMap, check_leaf, decode_content, decode_node, leaf_entry
 from vaultfs.sealing.slots import stored_slot_size
 from vaultfs.vault.objects import Objects
 from vaultfs.vault.segment import Segment, SlotRef, node_number
@@ -16,6 +16,7 @@ from vaultfs.vault.waits import NotReady
 
 NO_CUT = sys.maxsize
 _FETCHED_CHUNKS = 8
+_COUNTED_CHUNKS = 64
 
 
 class Layer:
@@ -85,6 +86,7 @@ class FileContent:
         key = content.key.key
         if isinstance(decoded.map, InlineMap):
             name, seals, leaf = decoded.map
+            check_leaf(leaf, objects.chunk_size)
             content.committed[0] = Segment(objects, inode_id, 0, name, key, created=True, seals=seals, leaf=leaf)
         else:
             content.level = decoded.map.level
@@ -262,6 +264,11 @@ class FileContent:
                 continue
             if layer.cut != NO_CUT:
                 total = min(total, layer.cut * self.objects.chunk_size)
+            if len(layer.chunks) > _COUNTED_CHUNKS:
+                # Each stat of a large file being written would cost milliseconds. Too much rather than too little:
+                # the caller knows the file's size.
+                total += len(layer.chunks) * self.objects.chunk_size
+                continue
             for chunk, value in layer.chunks.items():
                 total += len(value) if isinstance(value, bytearray) else value.entry.length
                 total -= self._committed_length(chunk) if chunk < layer.cut else 0
@@ -339,6 +346,11 @@ class NeedLeaf(NotReady):
         self._leaf = b""
         self._error: Damaged | None = None
 
+    @property
+    def size(self) -> int | None:
+        """The leaf's length."""
+        return None if self._segment.node is None else self._segment.node.length
+
     def prepare(self) -> None:
         """Read the leaf."""
         try:
@@ -365,6 +377,11 @@ class NeedChunk(NotReady):
         self._reference = reference
         self._data = b""
         self._error: Damaged | None = None
+
+    @property
+    def size(self) -> int | None:
+        """The chunk's length."""
+        return self._reference.entry.length
 
     def prepare(self) -> None:
         """Read the chunk."""
@@ -422,8 +439,13 @@ def load_index(content: FileContent, section: bytes) -> LoadedIndex:
             if reference.object != index.name:
                 raise Damaged("an inner map node is in another file's object")
             stored = content.objects.read_slot(index.path, reference.slot, reference.length)
-            below.update(decode_node(index.open_node(node_number(level, number), reference, stored)))
+            children = decode_node(index.open_node(node_number(level, number), reference, stored))
+            if any(child // NODE_REFERENCES != number for child, _ in children):
+                raise Damaged("an inner map node has another node's children")
+            below.update(children)
             inner[level, number] = reference
         references = below
+    if any(reference.slot >= MAX_SLOTS for reference in inner.values()):
+        raise Damaged("an inner map node stands in a slot no segment has")
     index.adopt_slots({reference.slot for reference in inner.values()})
     return LoadedIndex(index, inner, references)

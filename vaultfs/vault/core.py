@@ -14,7 +14,7 @@ from vaultfs.vault.roots import RootSlots
 from vaultfs.vault.settings import Settings
 from vaultfs.vault.space import OUT_OF_SPACE, SpaceKeeper
 from vaultfs.vault.state import State
-from vaultfs.vault.waits import NeedCheckpoint
+from vaultfs.vault.waits import NeedCheckpoint, resolve
 
 log = logging.getLogger("vaultfs.vault")
 
@@ -82,7 +82,8 @@ class Core:
         for inode_id in _inodes_of(record):
             self._locate(inode_id)
         self._append(record)
-        apply(self.state, record)
+        # The record is in the journal: whatever the operation forgot to have in memory is loaded here and now.
+        resolve(lambda: apply(self.state, record))
         if isinstance(record, Create):
             # Recovery meets it in this very record.
             self.state.located.add(self.state.next_id - 1)
@@ -115,6 +116,15 @@ class Core:
         except OSError as error:
             raise self.fail("the journal could not be written", error) from error
 
+    def rotate_journal(self) -> None:
+        """Go on in a new journal file, made in the ballast's place if there is no other room; raises OSError."""
+        try:
+            self.journal.rotate()
+        except OSError as error:
+            if error.errno not in OUT_OF_SPACE or not self.space.release_ballast():
+                raise
+            self.journal.rotate()
+
     def fail(self, what: str, error: OSError) -> WriteFailed | NoSpace:
         """The error to raise for a failed write; unless the disk is only full, the vault turns read-only."""
         if error.errno in OUT_OF_SPACE:
@@ -136,7 +146,10 @@ class Core:
         assert latest is not None
         try:
             if self.journal.is_idle:
-                self.journal.rotate()
+                self.rotate_journal()
+        except OSError as error:
+            raise self.fail("a journal could not be made", error) from error
+        try:
             root = latest.root._replace(
                 generation=latest.root.generation + 1,
                 clean=False,
@@ -148,7 +161,9 @@ class Core:
             self.roots.commit(root)
             self.objects.generation = root.generation + 1
         except OSError as error:
-            raise self.fail("a new root could not be written", error) from error
+            # One slot may be written and the other not: going on would leave a clean root that knows no journal.
+            self.stop_writing(f"a new root could not be written: {error.strerror or error}")
+            raise WriteFailed(self.read_only_reason) from error
 
 
 def _inodes_of(record: Record) -> tuple[int, ...]:

@@ -52,11 +52,12 @@ class Directory:
     def thaw(self, items: dict[bytes, bytes]) -> None:
         """Take over what a checkpoint committed: encoded entries by name, empty for names that are gone."""
         self.frozen = {}
-        self._names_of_ids = None
-        committed = self.committed
+        committed, names = self.committed, self._names_of_ids
         for name, entry in items.items():
             if entry:
                 committed[name] = entry
+                if names is not None:
+                    names[entry_id_and_mode(entry)[0]] = name
             else:
                 committed.pop(name, None)
 
@@ -80,7 +81,9 @@ class Directory:
             self._names_of_ids = {
                 entry_id_and_mode(entry)[0]: name for name, entry in self.committed.items()
             }
-        return self._names_of_ids.get(inode_id)
+        name = self._names_of_ids.get(inode_id)
+        entry = self.committed.get(name) if name is not None else None
+        return name if entry is not None and entry_id_and_mode(entry)[0] == inode_id else None
 
     @property
     def changed(self) -> bool:

@@ -25,6 +25,15 @@ class NeedDirectory(NotReady):
         self._entries: Entries = {}
         self._error: Damaged | None = None
 
+    @property
+    def size(self) -> int | None:
+        """The bytes of the directory's objects."""
+        try:
+            head = decode_head(self._head)
+        except Damaged:
+            return None
+        return head.base.length + (head.delta.length if head.delta is not None else 0)
+
     def prepare(self) -> None:
         """Read and decrypt the directory's frames."""
         try:

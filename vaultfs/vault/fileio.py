@@ -14,6 +14,7 @@ from vaultfs.vault.state import State
 from vaultfs.vault.syncing import SyncPlan
 
 _RECORD_ROOM = 512
+MAX_WRITE = 4 << 20
 CAPABILITY = b"security.capability"
 
 
@@ -41,8 +42,13 @@ def drop_capability(core: Core, inode: Inode) -> None:
         core.commit(SetXattr(inode.id, inode.mode, core.now(), CAPABILITY, None))
 
 
-def write(core: Core, inode_id: int, offset: int, data: bytes) -> int:
-    """Write bytes at an offset and return how many; raises FilesystemError or NotReady, and then nothing changed."""
+def write(core: Core, inode_id: int, offset: int, data: bytes, keep_times: bool) -> int:
+    """Write bytes at an offset and return how many, MAX_WRITE at most, so that one record can hold them.
+
+    With `keep_times` the mtime and ctime stay, if they are the same, which they are after any write.
+    Raises FilesystemError or NotReady, and then nothing changed.
+    """
+    data = data[:MAX_WRITE]
     core.admit(len(data) + _RECORD_ROOM)
     inode = regular(core.state.inode(inode_id))
     end = offset + len(data)
@@ -53,20 +59,14 @@ def write(core: Core, inode_id: int, offset: int, data: bytes) -> int:
     drop_capability(core, inode)
     content = core.state.content(inode)
     plan = _plan_write(core, content, inode.size, offset, data)
-    direct = _write_direct(core, content, plan.direct)
-    record = Write(
-        inode_id,
-        max(inode.size, end),
-        without_set_id(inode.mode),
-        core.now(),
-        content.key.wrapped if direct and content.key is not None else b"",
-        tuple(direct),
-        tuple(plan.patches),
-    )
     try:
-        core.commit(record)
+        direct = _write_direct(core, content, plan.direct)
+        wrapped_key = content.key.wrapped if direct and content.key is not None else b""
+        size, mode = max(inode.size, end), without_set_id(inode.mode)
+        time = inode.mtime if keep_times and inode.mtime == inode.ctime else core.now()
+        core.commit(Write(inode_id, size, mode, time, wrapped_key, tuple(direct), tuple(plan.patches)))
     except Exception:
-        _release(plan.direct)
+        _give_back(core, content, plan.direct)
         raise
     return len(data)
 
@@ -104,11 +104,12 @@ def _plan_write(core: Core, content: FileContent, size: int, offset: int, data: 
         piece = view[position - offset : position - offset + stop - start]
         whole = start == 0 and stop >= min(chunk_size, size - position)
         large = stop == chunk_size or stop >= core.settings.direct_minimum
-        if whole and large and not content.is_moving(chunk // CHUNKS_PER_SEGMENT):
-            segment = content.writable_segment(chunk // CHUNKS_PER_SEGMENT)
+        number = chunk // CHUNKS_PER_SEGMENT
+        segment = content.writable_segment(number) if whole and large and not content.is_moving(number) else None
+        if segment is not None and not segment.is_crowded:
             plan.direct.append(_Piece(chunk, segment, piece))
         else:
-            content.segment(chunk // CHUNKS_PER_SEGMENT)
+            content.segment(number)
             if not whole:
                 content.fetch(chunk)
             plan.patches.append((position, bytes(piece)))
@@ -139,17 +140,19 @@ def _write_direct(core: Core, content: FileContent, pieces: list[_Piece]) -> lis
             direct.append(Direct(piece.chunk, segment.name, slot, len(piece.data), tag))
         first.segment.write(first.slot, run)
     except OSError as error:
-        _release(pieces)
         raise core.fail("a file's content could not be written", error) from error
     core.state.active.direct_bytes += len(pieces) * (chunk_size + SLOT_OVERHEAD)
     content.unsynced |= dict.fromkeys((piece.segment for piece in pieces), core.journal.sequence)
     return direct
 
 
-def _release(pieces: list[_Piece]) -> None:
+def _give_back(core: Core, content: FileContent, pieces: list[_Piece]) -> None:
+    """Free the slots no record names; the next checkpoint takes care of segments made for them."""
     for piece in pieces:
         if piece.slot >= 0:
             piece.segment.release(piece.slot)
+    if pieces:
+        core.state.changed_content(core.state.edit(content.id))
 
 
 def truncate(core: Core, inode_id: int, size: int) -> None:

@@ -116,9 +116,17 @@ class Inline:
         assert data is not None
         return bytes(data)
 
+    def data_range(self, inode_id: int, offset: int) -> tuple[int, int] | None:
+        """`Vault.data_range`."""
+        return self.call(lambda: self.vault.data_range(inode_id, offset))
+
     def write(self, inode_id: int, offset: int, data: bytes) -> int:
-        """`Vault.write`."""
-        return self.call(lambda: self.vault.write(inode_id, offset, data))
+        """`Vault.write`, as often as it takes to write all."""
+        written = self.call(lambda: self.vault.write(inode_id, offset, data))
+        while written < len(data):
+            rest, position = data[written:], offset + written
+            written += self.call(lambda rest=rest, position=position: self.vault.write(inode_id, position, rest))  # type: ignore[misc]
+        return written
 
     def fsync(self, inode_id: int | None = None) -> None:
         """Make one inode, or everything, durable."""

@@ -57,6 +57,13 @@ class Flush:
             journal.synced_end = max(journal.synced_end, end)
 
 
+def _no_space(error: OSError) -> NoSpace | OSError:
+    """NoSpace for a full store's error, any other error as it is."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NoSpace("the store has no room for the journal")
+    return error
+
+
 class Journal:
     """`sequence` and `tag` are the last record's; `synced` is the last sequence known to be durable."""
 
@@ -96,7 +103,7 @@ class Journal:
     def append(self, record: Record) -> int:
         """Append a record and return its sequence; raises OSError, or NoSpace, and then nothing was appended."""
         if self._abandoned:
-            self.rotate()
+            self._replace_abandoned()
         journal = self._live[-1]
         sequence = self.sequence + 1
         kind, body = encode_record(record)
@@ -105,13 +112,17 @@ class Journal:
             journal.file.write([stored], journal.end)
         except OSError as error:
             self._abandoned = True
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise NoSpace("the store has no room for the journal") from error
-            raise
+            raise _no_space(error) from error
         journal.end += len(stored)
         self.sequence = sequence
         self.tag = tag
         return sequence
+
+    def _replace_abandoned(self) -> None:
+        try:
+            self.rotate()
+        except OSError as error:
+            raise _no_space(error) from error
 
     def prepare(self) -> None:
         """Have the next file ready and durable, from a recycled one if there is one. Any thread; raises OSError."""
@@ -128,13 +139,23 @@ class Journal:
             file = store.open(path, write=True)
         else:
             file = store.create(path)
-            file.allocate(self._preallocation)
-        # The first record of the file's former life goes with the old header.
-        file.write([seal_journal_header(self._objects.context, header), bytes(64)], 0)
-        file.sync()
-        store.sync_folder(JOURNAL_FOLDER)
+        try:
+            # The first record of the file's former life goes with the old header.
+            file.write([seal_journal_header(self._objects.context, header), bytes(64)], 0)
+            self._preallocate(file)
+            file.sync()
+            store.sync_folder(JOURNAL_FOLDER)
+        except OSError:
+            # Its name is needed for the next attempt.
+            store.delete(path)
+            raise
         self._next_number += 1
         return JournalFile(self._objects, header, file)
+
+    def _preallocate(self, file: StoreFile) -> None:
+        """Make room for records; what is left of an almost full store is for those that are needed."""
+        if self._objects.store.space().available >= 4 * self._preallocation:
+            file.allocate(self._preallocation)
 
     def rotate(self) -> None:
         """Append to the next file from now on; raises OSError if none was ready and none can be made."""

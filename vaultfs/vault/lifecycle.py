@@ -1,10 +1,11 @@
 """Makes, opens and closes vaults: the roots, the checks against rollback, recovery, and the clean end."""
 
+import contextlib
 import logging
 import stat
 
 from vaultfs.crypto.aead import random_bytes
-from vaultfs.errors import Damaged, JournalDamaged, PartlySynced, RollbackRefused, StoreUnusable, WriteFailed
+from vaultfs.errors import Damaged, JournalDamaged, PartlySynced, ReadOnly, RollbackRefused, StoreUnusable, WriteFailed
 from vaultfs.format.constants import (
     CHUNK_SIZE_MAX,
     CHUNK_SIZE_MIN,
@@ -14,7 +15,15 @@ from vaultfs.format.constants import (
     ROOT_SLOTS,
     SHARED_ID,
 )
-from vaultfs.format.layout import JOURNAL_FOLDER, OBJECTS_FOLDER, journal_path, object_folders, root_slot_path
+from vaultfs.format.layout import (
+    JOURNAL_FOLDER,
+    OBJECTS_FOLDER,
+    journal_path,
+    object_folder,
+    object_folders,
+    object_path,
+    root_slot_path,
+)
 from vaultfs.keys.hierarchy import VaultKeys
 from vaultfs.sealing.context import SealingContext
 from vaultfs.sealing.entries import Entry, decode_entry, encode_entry
@@ -45,9 +54,7 @@ def create_vault(store: Store, keys: VaultKeys, chunk_size: int, header_epoch: i
     """Make an empty vault's folders and roots, all durable; the header comes after. Raises OSError."""
     if chunk_size & (chunk_size - 1) or not CHUNK_SIZE_MIN <= chunk_size <= CHUNK_SIZE_MAX:
         raise ValueError("a chunk size is a power of two from 32 KiB to 1 MiB")
-    for folder in (OBJECTS_FOLDER, JOURNAL_FOLDER, *object_folders()):
-        store.make_folder(folder)
-    store.sync_folder(OBJECTS_FOLDER)
+    _make_folders(store)
     handles = HandleCache(store, 16)
     objects = Objects(store, handles, SealingContext(keys, chunk_size))
     now = Core.now()
@@ -65,6 +72,18 @@ def create_vault(store: Store, keys: VaultKeys, chunk_size: int, header_epoch: i
     RootSlots(objects).create(root)
     store.sync_folder("")
     handles.close()
+
+
+def _make_folders(store: Store) -> None:
+    """Make the folders a vault has, those that are missing: some sync clients leave out empty ones."""
+    store.make_folder(OBJECTS_FOLDER)
+    store.make_folder(JOURNAL_FOLDER)
+    there = set(store.names(OBJECTS_FOLDER))
+    missing = [folder for folder in object_folders() if folder.rpartition("/")[2] not in there]
+    for folder in missing:
+        store.make_folder(folder)
+    if missing:
+        store.sync_folder(OBJECTS_FOLDER)
 
 
 def open_core(
@@ -170,6 +189,11 @@ class _Opening:
         core = self._core
         try:
             journals = read_journals(core.objects, self._root.journal)
+        except PartlySynced as error:
+            if not self._accept_damage:
+                raise PartlySynced(f"{error}; or give --accept-damage to go on without the changes in it") from error
+            log.warning("changes since the last checkpoint are left out: %s", error)
+            return
         except Damaged as error:
             if not self._accept_damage and not core.read_only_reason:
                 raise JournalDamaged(
@@ -183,8 +207,14 @@ class _Opening:
                 raise explain(journals)
             log.warning("changes are left out: %s", journals.damaged)
         self._journals = journals
-        replay = Replay(core.state, journals.records)
-        replay.run()
+        consent = self._accept_damage or bool(core.read_only_reason)
+        replay = Replay(core.state, journals.records, tolerant=consent)
+        try:
+            replay.run()
+        except Damaged as error:
+            raise JournalDamaged(
+                f"{error}; mount with --read-only to look, or with --accept-damage to go on without such changes"
+            ) from error
         self._kept = replay.objects
         log.info("recovered %d of %d journal records", replay.applied, len(journals.records))
         for inode_id, chunk in replay.skipped:
@@ -193,6 +223,8 @@ class _Opening:
     def settle(self) -> None:
         """Commit what was recovered, purge what was unlinked, and delete what nothing reaches."""
         core = self._core
+        _make_folders(core.objects.store)
+        core.roots.settle()
         delete_objects(core.state, self._root.let_go)
         numbers = journal_numbers(core.objects)
         highest = max([self._root.journal.number, *numbers])
@@ -216,7 +248,11 @@ class _Opening:
     def _purge_orphans(self) -> None:
         """Files that were unlinked while open when the vault ended go now."""
         state = self._core.state
-        orphans = resolve(lambda: state.directory(ORPHANS_ID))
+        try:
+            orphans = resolve(lambda: state.directory(ORPHANS_ID))
+        except Damaged as error:
+            log.warning("the deleted files that were open cannot be found: %s", error)
+            return
         for name, inode_id in list(orphans.listing()):
             try:
                 # An id says nothing of where the inode is: its name brings it into memory.
@@ -225,9 +261,23 @@ class _Opening:
             except Damaged as error:
                 log.warning("a deleted file's remains stay behind: %s", error)
 
+    def _sync_kept(self) -> None:
+        """Make what replayed records name durable: a process that died, and no power cut, left it in memory."""
+        store = self._core.objects.store
+        for name in self._kept:
+            with contextlib.suppress(FileNotFoundError):
+                file = store.open(object_path(name), write=True)
+                try:
+                    file.sync()
+                finally:
+                    file.close()
+        for folder in sorted({object_folder(name) for name in self._kept}):
+            store.sync_folder(folder)
+
     def _commit(self) -> None:
         core = self._core
-        core.journal.rotate()
+        self._sync_kept()
+        core.rotate_journal()
         if core.state.active.empty:
             clean_end(core, self._checkpointer)
         elif not self._checkpointer.run(clean=True):
@@ -258,6 +308,26 @@ def clean_end(core: Core, checkpointer: Checkpointer) -> None:
     checkpointer.remember()
 
 
+def settle_core(core: Core, checkpointer: Checkpointer) -> bool:
+    """Write a clean root while the vault stays open; False if a checkpoint has to come first.
+
+    Raises ReadOnly if the vault turned that way, WriteFailed if it does so now.
+    """
+    if core.read_only_reason:
+        raise ReadOnly(core.read_only_reason)
+    if checkpointer.running or core.state.frozen is not None or not core.state.active.empty:
+        return False
+    latest = core.roots.latest
+    assert latest is not None
+    if not latest.root.clean:
+        try:
+            clean_end(core, checkpointer)
+            core.journal.remove_all()
+        except OSError as error:
+            raise core.fail("a clean root could not be written", error) from error
+    return True
+
+
 def close_core(core: Core, checkpointer: Checkpointer) -> None:
     """Commit everything and leave the vault clean; a vault turned read-only is left to recovery.
 
@@ -270,7 +340,8 @@ def close_core(core: Core, checkpointer: Checkpointer) -> None:
         if core.read_only_reason or (latest.root.clean and not core.roots.header_is_newer()):
             return
         while not (core.state.frozen is None and core.state.active.empty):
-            if not checkpointer.run():
+            # The first one that finds the store full releases the ballast, and the next has that room.
+            if not checkpointer.run() and (core.full or core.read_only_reason or checkpointer.running):
                 reason = core.read_only_reason or "the last changes could not be committed; they are journaled"
                 raise WriteFailed(reason)
         try:

@@ -3,13 +3,14 @@
 import threading
 from collections.abc import Iterator
 from itertools import count
+from typing import NamedTuple
 
 from vaultfs.errors import Damaged
-from vaultfs.format.constants import OBJECT_HEADER_SIZE
+from vaultfs.format.constants import KIND_CHUNK, KIND_NODE, OBJECT_HEADER_SIZE
 from vaultfs.format.layout import slot_offset
 from vaultfs.sealing.context import SealingContext
 from vaultfs.sealing.journal import object_name_of
-from vaultfs.sealing.slots import stored_slot_size
+from vaultfs.sealing.slots import SlotCipher, stored_slot_size
 from vaultfs.store.api import Store, StoreFile
 from vaultfs.store.handles import HandleCache
 
@@ -51,13 +52,23 @@ def _next(source: tuple[bytes, Iterator[int]] | None) -> bytes:
     return object_name_of(secret, next(counter))
 
 
+_CIPHERS = 256
+
+
+class SlotCiphers(NamedTuple):
+    """The ciphers of one segment object: for chunks and for map nodes."""
+
+    chunks: SlotCipher
+    nodes: SlotCipher
+
+
 class Objects:
     """`generation` is the one the changes now made will be committed as.
 
     `lock` is held while a segment is made, which the owner thread and the checkpoint worker may both want to.
     """
 
-    __slots__ = ("chunk_size", "context", "generation", "handles", "lock", "names", "store")
+    __slots__ = ("_ciphers", "chunk_size", "context", "generation", "handles", "lock", "names", "store")
 
     def __init__(self, store: Store, handles: HandleCache, context: SealingContext) -> None:
         self.store = store
@@ -67,6 +78,20 @@ class Objects:
         self.names = NameSource()
         self.generation = 0
         self.lock = threading.Lock()
+        self._ciphers: dict[bytes, SlotCiphers] = {}
+
+    def slot_ciphers(self, name: bytes, key: bytes) -> SlotCiphers:
+        """The ciphers of an object of the file with this key; a few are kept, since each takes over 2 KiB."""
+        found = self._ciphers.get(name)
+        if found is None:
+            cipher, vault_id = self.context.object_cipher(key, name), self.context.vault_id
+            found = SlotCiphers(
+                SlotCipher(cipher, KIND_CHUNK, vault_id, name), SlotCipher(cipher, KIND_NODE, vault_id, name)
+            )
+            if len(self._ciphers) >= _CIPHERS:
+                self._ciphers.clear()
+            self._ciphers[name] = found
+        return found
 
     def open(self, path: str) -> StoreFile:
         """An object that must be there; raises Damaged when it is missing or no regular file."""

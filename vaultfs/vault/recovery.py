@@ -8,7 +8,7 @@ import logging
 import struct
 from typing import NamedTuple
 
-from vaultfs.errors import Damaged, JournalDamaged, PartlySynced
+from vaultfs.errors import Damaged, JournalDamaged, NotFound, PartlySynced
 from vaultfs.format.constants import (
     CHUNKS_PER_SEGMENT,
     JOURNAL_HEADER_SIZE,
@@ -69,20 +69,21 @@ def read_journals(objects: Objects, start: JournalStart) -> JournalRecords:
     if start.number not in numbers:
         raise PartlySynced(
             f"journal {journal_path(start.number)} is missing, so the last changes are; "
-            "let the store finish syncing, then try again"
+            "let the store finish syncing, or mount it with the --journal-dir it had, then try again"
         )
     reader = _ChainReader(objects, start)
     headers: list[JournalHeader] = []
     for number in range(start.number, numbers[-1] + 1):
+        # A gap does not end the search: what lies behind it may know that more had been synced.
         if number not in numbers:
-            break
+            continue
         stored = _read(objects, journal_path(number))
         try:
             header = open_journal_header(objects.context, number, stored)
         except Damaged:
             if number == start.number:
                 raise
-            break
+            continue
         if number == start.number and header.salt != start.salt:
             raise Damaged(f"journal {number} is not the one the root names")
         headers.append(header)
@@ -110,6 +111,9 @@ class _ChainReader:
         self._context = objects.context
         self.sequence = start.sequence
         self.tag = start.tag
+        self._first = start.sequence
+        # The tag of each record, behind the one the chain starts from.
+        self._tags = [start.tag]
         self.records: list[tuple[int, Record]] = []
         self.known_synced = start.sequence
 
@@ -118,14 +122,26 @@ class _ChainReader:
         cipher = RecordCipher(self._context, header)
         view = memoryview(stored)
         offset = JOURNAL_HEADER_SIZE
+        self._rewind(cipher, view)
         while (sealed := cipher.open(view, offset)) is not None:
             if sealed.sequence != self.sequence + 1 or sealed.previous != self.tag:
                 break
             self.records.append((sealed.sequence, decode_record(sealed.kind, sealed.body)))
             self.sequence, self.tag = sealed.sequence, sealed.tag
+            self._tags.append(sealed.tag)
             self.known_synced = max(self.known_synced, sealed.synced)
             offset = sealed.end
         self._look_behind(cipher, view, offset)
+
+    def _rewind(self, cipher: RecordCipher, view: memoryview) -> None:
+        """Drop records the file does not follow on: their append was refused, but reached the disk all the same."""
+        sealed = cipher.open(view, JOURNAL_HEADER_SIZE)
+        if sealed is None or not self._first < sealed.sequence <= self.sequence:
+            return
+        keep = sealed.sequence - 1 - self._first
+        if sealed.previous == self._tags[keep]:
+            del self.records[keep:], self._tags[keep + 1 :]
+            self.sequence, self.tag = sealed.sequence - 1, sealed.previous
 
     def _look_behind(self, cipher: RecordCipher, view: memoryview, offset: int) -> None:
         """Find records behind the break; what they say of being synced tells damage from a torn tail."""
@@ -145,9 +161,10 @@ class _ChainReader:
 class Replay:
     """Applies records to a state. `applied` counts them; `skipped` are (inode id, chunk) that were never durable."""
 
-    def __init__(self, state: State, records: list[tuple[int, Record]]) -> None:
+    def __init__(self, state: State, records: list[tuple[int, Record]], *, tolerant: bool) -> None:
         self._state = state
         self._records = records
+        self._tolerant = tolerant
         self._covered: dict[int, int] = {}
         for _, record in records:
             if isinstance(record, Synced):
@@ -160,20 +177,32 @@ class Replay:
         self.objects: set[bytes] = set()
 
     def run(self) -> None:
-        """Apply all records, or those before a rename-over whose new content is not there; raises Damaged."""
+        """Apply all records, or those before a rename-over whose new content is not there.
+
+        Raises Damaged where something is broken that a record changes; if `tolerant`, that record is left out.
+        """
         for sequence, record in self._records:
-            if isinstance(record, Write):
-                self._write(sequence, record)
-            elif isinstance(record, Rename) and self._loses_content(record):
-                log.warning("recovery stops before a rename whose new content had not reached the disk")
-                return
-            else:
-                if isinstance(record, Truncate):
-                    self._caps.pop(record.inode, None)
-                    if record.size == 0:
-                        self._lost.discard(record.inode)
-                self._apply(record)
+            try:
+                if isinstance(record, Rename) and self._loses_content(record):
+                    log.warning("recovery stops before a rename whose new content had not reached the disk")
+                    return
+                self._replay(sequence, record)
+            except (Damaged, NotFound) as error:
+                if not self._tolerant:
+                    raise Damaged(f"a change cannot be made again: {error}") from error
+                log.warning("a change is left out: %s", error)
             self.applied += 1
+
+    def _replay(self, sequence: int, record: Record) -> None:
+        if isinstance(record, Write):
+            self._write(sequence, record)
+            return
+        if isinstance(record, Truncate):
+            self._caps.pop(record.inode, None)
+            if record.size == 0:
+                self._lost.discard(record.inode)
+            record = self._cut_readable(record)
+        self._apply(record)
 
     def _apply(self, record: Record) -> None:
         resolve(lambda: apply(self._state, record))
@@ -190,6 +219,7 @@ class Replay:
     def _write(self, sequence: int, record: Write) -> None:
         if sequence > self._covered.get(record.inode, 0):
             record = self._verified(record)
+        record = self._readable(record)
         self._apply(record)
         for direct in record.direct:
             self.objects.add(direct.object)
@@ -225,6 +255,36 @@ class Replay:
                 (offset, data[: cap - offset]) for offset, data in record.patches if offset < cap
             ),
         )
+
+    def _readable(self, record: Write) -> Write:
+        """The record without changes to parts of chunks that no longer verify: those chunks stay unreadable."""
+        chunk_size = self._state.objects.chunk_size
+        size = resolve(lambda: self._state.inode(record.inode)).size
+        patches = []
+        for offset, data in record.patches:
+            chunk, start = divmod(offset, chunk_size)
+            if (start == 0 and offset + len(data) >= size) or self._fetches(record.inode, chunk):
+                patches.append((offset, data))
+        return record._replace(patches=tuple(patches))
+
+    def _cut_readable(self, record: Truncate) -> Truncate:
+        """The record, made to keep all of the last chunk if that does not verify and so cannot be cut."""
+        chunk_size = self._state.objects.chunk_size
+        size = resolve(lambda: self._state.inode(record.inode)).size
+        chunk, rest = divmod(record.size, chunk_size)
+        if not rest or record.size >= size or self._fetches(record.inode, chunk):
+            return record
+        return record._replace(size=min(size, (chunk + 1) * chunk_size))
+
+    def _fetches(self, inode_id: int, chunk: int) -> bool:
+        """Whether a chunk can be read, to be changed; False if it is damaged."""
+        content = self._state.content(resolve(lambda: self._state.inode(inode_id)))
+        try:
+            resolve(lambda: content.fetch(chunk))
+        except Damaged as error:
+            log.warning("chunk %d of inode %d stays unreadable, a change to it is left out: %s", chunk, inode_id, error)
+            return False
+        return True
 
     def _is_durable(self, record: Write, piece: Direct) -> bool:
         state = self._state

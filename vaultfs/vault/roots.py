@@ -38,20 +38,42 @@ class RootSlots:
         newer header, if there is one by now.
         """
         copy = self._newest_header()
+        if copy is not self._header:
+            # Before a root knows its epoch the header has to be there for good: its renaming may not be synced yet.
+            self._objects.store.sync_folder("")
+            self._header = copy
         root = root._replace(epoch=max(root.epoch, copy.header.epoch if copy else 0))
         sealed, tag = seal_root(self._objects.context, root)
         stored = sealed + trailer(copy.raw if copy else b"")
         for slot in (root.generation % ROOT_SLOTS, (root.generation + 1) % ROOT_SLOTS):
-            file = self._objects.store.open(root_slot_path(slot), write=True)
-            try:
+            self._write(slot, stored)
+            self._tags[slot] = tag
+            self.latest = SealedRoot(root, tag)
+
+    def settle(self) -> None:
+        """Make the root that was read durable in both slots: who wrote it may have died before. Raises OSError."""
+        assert self.latest is not None
+        tag = self.latest.tag
+        newest = next(slot for slot, seen in self._tags.items() if seen == tag)
+        stored = self._stored(newest)
+        for slot in sorted(range(ROOT_SLOTS), key=lambda slot: slot != newest):
+            if self._tags.get(slot) == tag:
+                self._write(slot, b"")
+            else:
+                self._write(slot, stored)
+                self._tags[slot] = tag
+
+    def _write(self, slot: int, stored: bytes) -> None:
+        """Replace a slot's bytes, if any are given, and sync it."""
+        file = self._objects.store.open(root_slot_path(slot), write=True)
+        try:
+            if stored:
                 file.write([stored], 0)
                 if file.size() > len(stored):
                     file.truncate(len(stored))
-                file.sync()
-            finally:
-                file.close()
-            self._tags[slot] = tag
-            self.latest = SealedRoot(root, tag)
+            file.sync()
+        finally:
+            file.close()
 
     def read(self) -> list[SealedRoot]:
         """The roots that verify, newest first; missing and damaged slots are left out."""
@@ -82,13 +104,14 @@ class RootSlots:
 
     def _read_slot(self, slot: int) -> SealedRoot | None:
         try:
-            file = self._objects.store.open(root_slot_path(slot))
-        except FileNotFoundError:
+            return open_root(self._objects.context, self._stored(slot))
+        except (FileNotFoundError, Damaged):
             return None
+
+    def _stored(self, slot: int) -> bytes:
+        file = self._objects.store.open(root_slot_path(slot))
         try:
-            return open_root(self._objects.context, file.read(file.size(), 0))
-        except Damaged:
-            return None
+            return file.read(file.size(), 0)
         finally:
             file.close()
 
@@ -101,6 +124,6 @@ class RootSlots:
                 copy = load_from_roots(store)
                 verify_mac(copy.raw, mac_key)
                 found = copy
-        if found is not None and (self._header is None or found.header.epoch >= self._header.header.epoch):
-            self._header = found
-        return self._header
+        if found is None or (self._header is not None and found.header.epoch <= self._header.header.epoch):
+            return self._header
+        return found

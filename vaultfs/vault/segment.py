@@ -5,8 +5,8 @@ import threading
 
 from vaultfs.errors import Damaged
 from vaultfs.format.constants import (
-    KIND_CHUNK,
-    KIND_NODE,
+    MAX_DIRECT_SLOTS,
+    MAX_SLOTS,
     OBJECT_HEADER_SIZE,
     OBJECT_SEGMENT,
     SLOT_OVERHEAD,
@@ -14,8 +14,8 @@ from vaultfs.format.constants import (
 from vaultfs.format.layout import object_path, slot_offset
 from vaultfs.sealing.maps import MapEntry, NodeReference, check_leaf, leaf_entries
 from vaultfs.sealing.objects import ObjectHeader, seal_object_header
-from vaultfs.sealing.slots import Buffer, SlotCipher
-from vaultfs.vault.objects import Objects
+from vaultfs.sealing.slots import Buffer
+from vaultfs.vault.objects import Objects, SlotCiphers
 from vaultfs.vault.settings import Settings
 
 KEY_EPOCH = 1
@@ -29,7 +29,7 @@ class Segment:
     """
 
     __slots__ = (
-        "_chunks", "_free", "_lock", "_nodes", "_objects", "created", "end", "inode_id", "key", "leaf", "name", "node",
+        "_free", "_lock", "_objects", "created", "end", "inode_id", "key", "leaf", "name", "node",
         "number", "path", "seals",
     )  # fmt: skip
 
@@ -43,9 +43,6 @@ class Segment:
         self.key = key
         self.path = object_path(name)
         self._objects = objects
-        cipher = objects.context.object_cipher(key, name)
-        self._chunks = SlotCipher(cipher, KIND_CHUNK, objects.context.vault_id, name)
-        self._nodes = SlotCipher(cipher, KIND_NODE, objects.context.vault_id, name)
         self.created = created
         self.seals = seals
         self.leaf = leaf
@@ -55,6 +52,10 @@ class Segment:
         self._lock = threading.Lock()
         if leaf is not None:
             self.adopt_leaf(leaf)
+
+    @property
+    def _ciphers(self) -> SlotCiphers:
+        return self._objects.slot_ciphers(self.name, self.key)
 
     def adopt_leaf(self, leaf: bytes) -> None:
         """Take a committed leaf just loaded; every slot it does not name, below the last, is free."""
@@ -71,7 +72,9 @@ class Segment:
         self._free = [slot for slot in range(self.end) if slot not in used]
 
     def reserve(self, slot: int) -> None:
-        """Count a slot as taken that a replayed record names."""
+        """Count a slot as taken that a replayed record names; raises Damaged for one no segment has."""
+        if slot >= MAX_SLOTS:
+            raise Damaged("a journal record names a slot no segment has")
         with self._lock:
             while self.end <= slot:
                 heapq.heappush(self._free, self.end)
@@ -89,6 +92,11 @@ class Segment:
                 return heapq.heappop(self._free)
             self.end += 1
             return self.end - 1
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether what is left should be left to the checkpoint."""
+        return not self._free and self.end >= MAX_DIRECT_SLOTS
 
     def release(self, slot: int) -> None:
         """Give a slot back."""
@@ -161,29 +169,29 @@ class Segment:
 
     def seal_chunk(self, slot: int, generation: int, number: int, data: Buffer) -> tuple[bytes, bytes, bytes]:
         """(nonce, ciphertext ‖ tag, tag) of a chunk for a slot; `number` counts chunks in the file."""
-        return self._chunks.seal(slot, generation, number, data)
+        return self._ciphers.chunks.seal(slot, generation, number, data)
 
     def seal_node(self, slot: int, generation: int, number: int, data: bytes) -> tuple[bytes, bytes, bytes]:
         """(nonce, ciphertext ‖ tag, tag) of a map node for a slot."""
-        return self._nodes.seal(slot, generation, number, data)
+        return self._ciphers.nodes.seal(slot, generation, number, data)
 
     def open_chunk_into(self, number: int, entry: MapEntry, stored: memoryview, out: memoryview) -> None:
         """Decrypt a chunk into `out`, of the entry's length plus the trailer's; raises Damaged."""
         if len(stored) != entry.length + SLOT_OVERHEAD:
             raise Damaged("a chunk is cut short")
-        self._chunks.open_into(entry.slot, number, entry.tag, stored, out)
+        self._ciphers.chunks.open_into(entry.slot, number, entry.tag, stored, out)
 
     def open_chunk(self, number: int, entry: MapEntry, stored: bytes | bytearray) -> bytes:
         """A chunk's data; raises Damaged."""
         if len(stored) != entry.length + SLOT_OVERHEAD:
             raise Damaged("a chunk is cut short")
-        return self._chunks.open(entry.slot, number, entry.tag, stored)
+        return self._ciphers.chunks.open(entry.slot, number, entry.tag, stored)
 
     def open_node(self, number: int, reference: NodeReference, stored: bytes) -> bytes:
         """A map node's data; raises Damaged."""
         if len(stored) != reference.length + SLOT_OVERHEAD:
             raise Damaged("a map node is cut short")
-        return self._nodes.open(reference.slot, number, reference.tag, stored)
+        return self._ciphers.nodes.open(reference.slot, number, reference.tag, stored)
 
 
 class SlotRef:

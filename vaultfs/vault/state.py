@@ -10,7 +10,7 @@ import stat
 from vaultfs.errors import Damaged, NotADirectory, NotFound
 from vaultfs.format.constants import FIRST_FREE_ID, ORPHANS_ID, ROOT_ID, SHARD_BASE, SHARED_ID, SHARED_SHARDS
 from vaultfs.sealing.entries import Pointer, decode_entry, entry_id_and_mode
-from vaultfs.vault.content import FileContent
+from vaultfs.vault.content import FileContent, NeedIndex
 from vaultfs.vault.directory import Directory
 from vaultfs.vault.directory_load import NeedDirectory
 from vaultfs.vault.inode import Inode, inode_of_entry
@@ -129,6 +129,21 @@ class State:
             return self.inode(found)
         return self.find_inode(entry_id_and_mode(found)[0]) or self._admit(directory, name, found)
 
+    def listed_child(self, directory: Directory, name: bytes) -> Inode | None:
+        """Like `child`, for listings: what is only looked at is not kept in memory, but stays addressable by id."""
+        found = directory.find(name)
+        if not isinstance(found, bytes):
+            return self.child(directory, name)
+        inode_id = entry_id_and_mode(found)[0]
+        inode = self.find_inode(inode_id)
+        if inode is not None:
+            return inode
+        entry = decode_entry(found)
+        if isinstance(entry, Pointer):
+            return self.shared_inode(inode_id)
+        self.parents[inode_id] = directory.id
+        return inode_of_entry(entry, directory.id, name)
+
     def _admit(self, directory: Directory, name: bytes, encoded: bytes) -> Inode:
         entry = decode_entry(encoded)
         if isinstance(entry, Pointer):
@@ -192,8 +207,11 @@ class State:
         return content
 
     def changed_content(self, inode: Inode) -> FileContent:
-        """A content that is about to change."""
+        """A content that is about to change; raises NotReady if its map has to be loaded."""
         content = self.content(inode)
+        if not content.loaded:
+            # A checkpoint writes the whole map anew, also if nothing in it changes.
+            raise NeedIndex(content)
         self.active.contents[inode.id] = content
         return content
 

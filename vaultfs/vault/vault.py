@@ -9,7 +9,7 @@ from typing import NamedTuple
 from vaultfs.format.constants import CHUNK_SIZE_DEFAULT, MAX_NAME
 from vaultfs.keys.hierarchy import VaultKeys
 from vaultfs.store.api import Store
-from vaultfs.vault import attributes, fileio, lifecycle, namespace, readplan
+from vaultfs.vault import attributes, extents, fileio, lifecycle, mending, namespace, readplan
 from vaultfs.vault.checkpointing import Checkpointer, CheckpointJob
 from vaultfs.vault.core import Core
 from vaultfs.vault.inode import Inode, SetAttr, StatFs
@@ -56,6 +56,13 @@ class Vault:
         """Commit everything and end cleanly; raises WriteFailed if that failed (the journal has it then)."""
         lifecycle.close_core(self._core, self._checkpointer)
 
+    def settle(self) -> bool:
+        """Leave a root that needs no journal, if everything is committed; False if something waits for a checkpoint.
+
+        No sync may be under way. The next change starts a journal again. Raises ReadOnly, WriteFailed.
+        """
+        return lifecycle.settle_core(self._core, self._checkpointer)
+
     @property
     def read_only(self) -> bool:
         """Whether nothing can be changed."""
@@ -72,6 +79,11 @@ class Vault:
         latest = self._core.roots.latest
         assert latest is not None
         return latest.root.generation
+
+    @property
+    def chunk_size(self) -> int:
+        """The bytes of content in a chunk: damage costs so much at least."""
+        return self._core.objects.chunk_size
 
     # Inodes in use
 
@@ -101,6 +113,15 @@ class Vault:
         else:
             self._state.known.pop(inode_id, None)
             self._state.parents.pop(inode_id, None)
+
+    def path_of(self, inode_id: int) -> bytes:
+        """The path of an inode from the top as far as it is in memory, for messages; a hard link's says so."""
+        names: list[bytes] = []
+        inode = self._state.find_inode(inode_id)
+        while inode is not None and inode.parent:
+            names.append(b"(hard-linked inode %d)" % inode.id if inode.shared else inode.name)
+            inode = self._state.find_inode(inode.parent) if not inode.shared else None
+        return b"/" + b"/".join(reversed(names))
 
     def evict(self) -> None:
         """Forget what is over the memory budget; call it between operations now and then."""
@@ -140,7 +161,15 @@ class Vault:
 
     def readdir_entry(self, parent: int, name: bytes) -> Inode | None:
         """The inode of a listed name, None if it is gone meanwhile."""
-        return self._state.child(self._state.directory(parent), name)
+        return self._state.listed_child(self._state.directory(parent), name)
+
+    def replace_directory(self, path: tuple[bytes, ...], entries: dict[bytes, bytes]) -> None:
+        """Let a directory hold these encoded entries from the next checkpoint on; for repair, see `mending`."""
+        mending.replace_directory(self._core, path, entries)
+
+    def set_links(self, inode_id: int, count: int) -> None:
+        """Set a hard-linked inode's link count from the next checkpoint on, and bring it into memory; for repair."""
+        mending.set_links(self._core, inode_id, count)
 
     # Attributes
 
@@ -196,9 +225,13 @@ class Vault:
         """After Damaged: a new plan if what the old one read has moved meanwhile, else None."""
         return readplan.reread(self._state, plan)
 
-    def write(self, inode_id: int, offset: int, data: bytes) -> int:
-        """Write bytes and return how many."""
-        return fileio.write(self._core, inode_id, offset, data)
+    def data_range(self, inode_id: int, offset: int) -> tuple[int, int] | None:
+        """(start, end) of the data at or behind `offset`, None if only a hole follows; long ranges come in pieces."""
+        return extents.data_range(self._state, inode_id, offset)
+
+    def write(self, inode_id: int, offset: int, data: bytes, keep_times: bool = False) -> int:
+        """Write bytes and return how many; with `keep_times` for a file whose last write's time is known already."""
+        return fileio.write(self._core, inode_id, offset, data, keep_times)
 
     # Durability
 

@@ -10,6 +10,11 @@ Result = TypeVar("Result")
 class NotReady(Exception):
     """Do `prepare` in any thread, then `install` on the owner thread, then the operation again from its start."""
 
+    @property
+    def size(self) -> int | None:
+        """About how many bytes `prepare` reads, None if that is not known."""
+        return None
+
     def prepare(self) -> None:
         """Do the blocking part."""
         raise NotImplementedError

@@ -111,7 +111,7 @@ def test_damage_is_an_error_of_that_file_alone(mounted_vault: MountedVault) -> N
         with pytest.raises(OSError) as failure:
             (again.path / "one").read_bytes()
         assert failure.value.errno == errno.EIO
-        assert "ERROR vaultfs.mount: read: " in again.log
+        assert "ERROR vaultfs.mount: /one: read: " in again.log
         assert (again.path / "two").read_bytes() == b"whole" * 40_000
         (again.path / "three").write_text("still writable")
         again.unmount()

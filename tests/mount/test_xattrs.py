@@ -116,3 +116,14 @@ def test_noxattr_says_there_are_none(mount_vault: Callable[..., MountedVault]) -
     assert errno_of(lambda: os.setxattr(vault.path / "file", "user.a", b"")) == errno.EOPNOTSUPP
     assert errno_of(lambda: os.getxattr(vault.path / "file", "user.a")) == errno.EOPNOTSUPP
     vault.unmount()
+
+
+def test_a_missing_label_is_said_to_be_unsupported_and_a_set_one_is_kept(folder: Path) -> None:
+    """ls -l asks for the label of each file until it hears EOPNOTSUPP, which it remembers."""
+    file = folder / "file"
+    file.touch()
+    assert errno_of(lambda: os.getxattr(file, "security.selinux")) == errno.EOPNOTSUPP
+    assert errno_of(lambda: os.getxattr(file, "security.capability")) == errno.ENODATA
+    if os.geteuid() == 0:
+        os.setxattr(file, "security.selinux", b"label")
+        assert os.getxattr(file, "security.selinux") == b"label"

@@ -2,6 +2,7 @@
 
 # ruff: noqa: D102  what each handler must do is said by pyfuse3.Operations
 
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -10,10 +11,11 @@ from typing import cast
 import pyfuse3
 from pyfuse3 import EntryAttributes, FileInfo, ReaddirToken, RequestContext, SetattrFields, StatvfsData
 
-from vaultfs.errors import Damaged, NotFound
+from vaultfs.errors import Damaged, NoAttribute, NotFound, NotSupported
 from vaultfs.mount.attributes import absent, attributes_of, dot, filesystem_attributes, unreadable
 from vaultfs.mount.listing import Listings
 from vaultfs.mount.runner import Runner
+from vaultfs.mount.settling import SETTLE, Settler
 from vaultfs.mount.syncing import Syncer
 from vaultfs.mount.translation import handler
 from vaultfs.vault.inode import Inode, SetAttr
@@ -21,6 +23,8 @@ from vaultfs.vault.readplan import ReadPlan
 from vaultfs.vault.vault import Vault
 
 _DOTS = (b".", b"..")
+# ls -l asks for it, file by file until it hears that there is no such thing on this filesystem.
+_LABEL = b"security.selinux"
 
 
 class VaultOperations(pyfuse3.Operations):
@@ -40,13 +44,29 @@ class VaultOperations(pyfuse3.Operations):
         self._vault = vault
         self._run = runner.run
         self._change = runner.change
-        self._workers = runner.workers
+        self._wait = runner.wait
         self._syncer = Syncer(vault, runner)
+        self._settler = Settler(vault, runner.checkpointer, self._syncer)
         self._listings = Listings()
         self._absent = absent()
+        # Files whose times the kernel has written back. It may do so while some of their pages are still on their
+        # way, and says so again after any later write: no time of ours may replace the one programs have seen.
+        self._timed: set[int] = set()
         self.requests = 0
         self.active = 0
         self.open_handles = 0
+
+    def place(self, request: tuple[object, ...]) -> str:
+        """Which path a request is about, from its arguments: an inode or handle, perhaps a name in it."""
+        match request:
+            case (int(inode), bytes(name), *_):
+                path = f"{os.fsdecode(self._vault.path_of(inode)).rstrip('/')}/{os.fsdecode(name)}"
+            case (int(inode), *_):
+                path = os.fsdecode(self._vault.path_of(inode))
+            case _:
+                path = ""
+        # Names are untrusted text, and a log is shown on terminals.
+        return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in path)
 
     # Names and attributes
 
@@ -60,6 +80,7 @@ class VaultOperations(pyfuse3.Operations):
     @handler
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         for inode, count in inode_list:
+            self._timed.discard(inode)
             await self._run(self._vault.forget, inode, count)
 
     @handler
@@ -75,7 +96,16 @@ class VaultOperations(pyfuse3.Operations):
         fh: int | None,
         ctx: RequestContext,
     ) -> EntryAttributes:
-        return self._attributes(await self._change(self._vault.setattr, inode, _wanted(attr, fields)))
+        wanted = _wanted(attr, fields)
+        if wanted == SetAttr(mtime=wanted.mtime, ctime=wanted.ctime) and wanted.mtime is not None:
+            self._timed.add(inode)
+        try:
+            return self._attributes(await self._change(self._vault.setattr, inode, wanted))
+        except NotFound:
+            # The kernel writes back the times even of a file that is gone; refused, that fails the next syncfs(2).
+            if not (fields.update_mtime or fields.update_ctime) or fields.update_size or fields.update_mode:
+                raise
+            return unreadable(inode)
 
     @handler
     async def readlink(self, inode: int, ctx: RequestContext) -> bytes:
@@ -148,7 +178,7 @@ class VaultOperations(pyfuse3.Operations):
 
     @handler
     async def write(self, fh: int, off: int, buf: bytes) -> int:
-        return await self._change(self._vault.write, fh, off, buf)
+        return await self._change(self._vault.write, fh, off, buf, fh in self._timed)
 
     @handler
     async def fsync(self, fh: int, datasync: bool) -> None:
@@ -190,7 +220,12 @@ class VaultOperations(pyfuse3.Operations):
 
     @handler
     async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
-        return await self._run(self._vault.getxattr, inode, name)
+        try:
+            return await self._run(self._vault.getxattr, inode, name)
+        except NoAttribute:
+            if name == _LABEL:
+                raise NotSupported("files have no SELinux label here") from None
+            raise
 
     @handler
     async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
@@ -198,6 +233,9 @@ class VaultOperations(pyfuse3.Operations):
 
     @handler
     async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
+        if inode == pyfuse3.ROOT_INODE and name == SETTLE:
+            await self._settler.settle()
+            return
         await self._change(self._vault.setxattr, inode, name, value)
 
     @handler
@@ -223,7 +261,7 @@ class VaultOperations(pyfuse3.Operations):
     async def _content(self, plan: ReadPlan) -> bytes:
         content = plan.run(False)
         if content is None:
-            content = await self._workers.run(plan.run, True)
+            content = await self._wait(plan.size, plan.run, True)
         return cast(bytes, content)  # pyfuse3 takes any buffer, and says bytes
 
     def _attributes(self, inode: Inode) -> EntryAttributes:
@@ -261,8 +299,14 @@ class PlainOperations(VaultOperations):
     enable_acl = False
     getxattr = pyfuse3.Operations.getxattr
     listxattr = pyfuse3.Operations.listxattr
-    setxattr = pyfuse3.Operations.setxattr
     removexattr = pyfuse3.Operations.removexattr
+
+    @handler
+    async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
+        # After one ENOSYS the kernel would never pass on the request to settle.
+        if inode != pyfuse3.ROOT_INODE or name != SETTLE:
+            raise pyfuse3.FUSEError(errno.EOPNOTSUPP)
+        await self._settler.settle()
 
 
 def _wanted(attr: EntryAttributes, fields: SetattrFields) -> SetAttr:

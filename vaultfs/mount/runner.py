@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from typing import TypeVar, TypeVarTuple
 
+import trio
+
 from vaultfs.mount.checkpointer import Checkpointer
+from vaultfs.mount.misses import LARGEST_MEASURED, Misses
 from vaultfs.mount.workers import Workers
 from vaultfs.vault.waits import NeedCheckpoint, NotReady
 
@@ -16,7 +19,8 @@ class Runner:
 
     def __init__(self, workers: Workers, checkpointer: Checkpointer) -> None:
         self.workers = workers
-        self._checkpointer = checkpointer
+        self.misses = Misses()
+        self.checkpointer = checkpointer
 
     async def run(self, operation: Callable[[*Ts], T], *args: *Ts) -> T:
         """The operation's result; does not yield to trio when everything is in memory."""
@@ -29,12 +33,23 @@ class Runner:
     async def change(self, operation: Callable[[*Ts], T], *args: *Ts) -> T:
         """Like `run`, for an operation that leaves something for the next checkpoint."""
         result = await self.run(operation, *args)
-        self._checkpointer.poke()
+        self.checkpointer.poke()
         return result
 
     async def _provide(self, missing: NotReady) -> None:
         if isinstance(missing, NeedCheckpoint):
-            await self._checkpointer.checkpoint()
-        else:
-            await self.workers.provide(missing)
-            self._checkpointer.poke()  # which also drops what is over the memory budget
+            await self.checkpointer.checkpoint()
+            return
+        # Once begun it is finished: what was read must be installed, or it was for nothing.
+        with trio.CancelScope(shield=True):
+            await self.wait(missing.size, missing.prepare)
+            missing.install()
+        self.checkpointer.poke()  # which also drops what is over the memory budget
+
+    async def wait(self, size: int | None, reading: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Call what reads about `size` bytes from the store, where waiting for it does the least harm."""
+        if size is None or size > LARGEST_MEASURED:
+            return await self.workers.run(reading, *args)
+        if self.misses.are_quick:
+            return self.misses.timed(reading, *args)
+        return await self.workers.run(self.misses.timed, reading, *args)

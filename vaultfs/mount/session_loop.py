@@ -4,13 +4,17 @@ pyfuse3 looks `trio` up in its own module, which its asyncio mode relies on. Wit
 each request passes through trio's scheduler three times; here a busy session passes through it once a millisecond.
 """
 
+import logging
 import select
 import time
-from types import SimpleNamespace
 
 import pyfuse3
 import trio
 
+_log = logging.getLogger("vaultfs.mount")
+
+# In these, the loop takes one Lock around one wait_readable of the session's descriptor, and reads once after it.
+_KNOWN_VERSIONS = ("3.4.", "3.5.")
 _TURN = 0.001  # seconds a busy session may keep trio's other tasks (checkpoints, ends of reads) waiting
 _SPIN = 0.00004  # seconds to look for a request that is likely to follow at once; a park and wake-up cost as much
 
@@ -69,18 +73,35 @@ class _Readiness:
         return False
 
 
-def install() -> None:
-    """Use the stand-in for the sessions of this process that begin from now on."""
-    lowlevel = SimpleNamespace(
-        current_task=trio.lowlevel.current_task,
-        current_trio_token=trio.lowlevel.current_trio_token,
-        notify_closing=trio.lowlevel.notify_closing,
-        wait_readable=_Readiness().wait_readable,
-    )
-    stand_in = SimpleNamespace(
-        ClosedResourceError=trio.ClosedResourceError,
-        Lock=_ReaderLock,
-        lowlevel=lowlevel,
-        open_nursery=trio.open_nursery,
-    )
-    vars(pyfuse3)["trio"] = stand_in
+class _LowLevel:
+    """`trio.lowlevel` with another wait_readable."""
+
+    def __init__(self) -> None:
+        self.wait_readable = _Readiness().wait_readable
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(trio.lowlevel, name)
+
+
+class _Trio:
+    """`trio` with another Lock and another lowlevel."""
+
+    Lock = _ReaderLock
+
+    def __init__(self) -> None:
+        self.lowlevel = _LowLevel()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(trio, name)
+
+
+def install() -> bool:
+    """Use the stand-in for the sessions of this process that begin from now on; False if pyfuse3 is one not known.
+
+    With another pyfuse3 nothing is changed: its own loop works, at the speed it has.
+    """
+    if not pyfuse3.__version__.startswith(_KNOWN_VERSIONS) or vars(pyfuse3).get("trio") is None:
+        _log.info("pyfuse3 %s is not known here, and runs its own session loop", pyfuse3.__version__)
+        return False
+    vars(pyfuse3)["trio"] = _Trio()
+    return True

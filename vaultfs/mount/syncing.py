@@ -24,9 +24,22 @@ class Syncer:
         self._runner = runner
         self._flushing = trio.Lock()
         self._next = _Round()
+        self._under_way = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no sync is under way."""
+        return self._under_way == 0
 
     async def sync(self, inode: int | None) -> None:
         """Make an inode's content and metadata durable; None: everything."""
+        self._under_way += 1
+        try:
+            await self._sync(inode)
+        finally:
+            self._under_way -= 1
+
+    async def _sync(self, inode: int | None) -> None:
         plan = await self._runner.run(self._vault.begin_sync, inode)
         if not plan.needed:
             return

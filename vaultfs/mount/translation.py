@@ -49,7 +49,10 @@ def handler(
         try:
             return await method(self, *args, **kwargs)
         except Exception as error:
-            raise as_fuse_error(error, method.__name__) from None
+            request = method.__name__
+            if isinstance(error, Damaged) and (place := getattr(self, "place", None)) is not None:
+                request = f"{place(args)}: {request}"
+            raise as_fuse_error(error, request) from None
         finally:
             self.active -= 1
 

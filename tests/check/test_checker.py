@@ -198,7 +198,7 @@ def test_nothing_is_found_beside_a_writer(store_path: Path) -> None:
         stop.set()
         writer.join()
     assert not failures
-    assert found == []
+    assert [str(finding) for finding in found] == []
 
 
 @pytest.mark.parametrize("damaged", [b"docs", b""])

@@ -37,6 +37,9 @@ def test_own_names_are_no_copies(name: str) -> None:
     assert not is_unfinished(name)
 
 
-@pytest.mark.parametrize("name", [f".syncthing.{NAME}.tmp", f"~syncthing~{NAME}.tmp", f"{NAME}.part", f".{NAME}.Xa3b9C"])
+NAMES = [f".syncthing.{NAME}.tmp", f"~syncthing~{NAME}.tmp", f"{NAME}.part", f".{NAME}.Xa3b9C"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_unfinished_downloads(name: str) -> None:
     assert is_unfinished(name)

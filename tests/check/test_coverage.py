@@ -37,7 +37,10 @@ def test_an_interrupted_check_is_kept(tmp_path: Path) -> None:
     assert again.verified[1] == 7
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"verified": [1], "run": null}', '{"verified": "x", "run": 3}', "[" * 9999])
+BROKEN = ["", "{}", '{"verified": [1], "run": null}', '{"verified": "x", "run": 3}', "[" * 9999]
+
+
+@pytest.mark.parametrize("text", BROKEN)
 def test_a_broken_memory_counts_as_none(tmp_path: Path, text: str) -> None:
     (tmp_path / f"{(b'i' * 16).hex()}.check").write_text(text)
     coverage = Coverage(tmp_path, b"i" * 16)

@@ -66,7 +66,8 @@ class Checker:
         return check.counts
 
     def _steady(self, generation: int, walker: Walker) -> bool:
-        """Whether all of a walk was under one root, and all directories could be read."""
+        """Whether all of a walk was under one root, still in force, and all directories could be read."""
+        self._tree.refresh()
         assert self._tree.sealed is not None
         return self._tree.sealed.root.generation == generation and not walker.unread
 

@@ -145,20 +145,19 @@ class CommittedTree:
             raise Damaged(f"the attributes of hard-linked inode {inode_id} are missing")
         return entry
 
-    def look_again(self, place: Place) -> Entry | None:
-        """What is at a place that did not verify, if a newer root is in force by now; None if none is.
+    def look_again(self, place: Place, entry: Entry) -> Entry | None:
+        """What stands by now in the place of an entry whose content did not verify; None if that is still the same.
 
         Raises Gone if there is nothing at that place any more.
         """
-        if not self.refresh():
-            return None
+        newer = self.refresh()
         try:
-            entry = self.find(place)
+            found = self.find(place)
         except Damaged:
             return None
-        if entry is None:
+        if found is None:
             raise Gone(place.path)
-        return entry
+        return found if newer or found.content != entry.content else None
 
     def close(self) -> None:
         """Forget all open objects."""

@@ -23,6 +23,11 @@ class IdSet:
         bits[bit // 8] |= mask
         return True
 
+    def __contains__(self, number: int) -> bool:
+        page, bit = divmod(number, _PAGE_BITS)
+        bits = self._pages.get(page)
+        return bits is not None and bool(bits[bit // 8] & 1 << bit % 8)
+
 
 class NameSet:
     """A set of 16-byte object names, kept by their first byte, which is the folder an object is in."""

@@ -52,13 +52,12 @@ class Listing:
         self._report = report
         self._reached = reached
         self._unmapped = unmapped
-        self.orphans: list[bytes] = []
-        self.conflicts: list[str] = []
 
     def run(self, in_flight: set[bytes]) -> None:
         """Report what is not as it should be; `in_flight` names objects that only the journal reaches."""
         assert self._tree.sealed is not None
         root = self._tree.sealed.root
+        doubtful: list[tuple[str, bytes]] = []
         expected = in_flight | set(root.let_go)
         for folder in ("", JOURNAL_FOLDER, OBJECTS_FOLDER):
             for path in self._paths(folder):
@@ -71,7 +70,12 @@ class Listing:
                 if name is None:
                     self._strange(path)
                 elif name not in reached and name not in expected:
-                    self._unreached(path, name)
+                    doubtful.append((path, name))
+        # Judged last: a writer may just have been making or deleting an object, or have begun to write.
+        newer = self._tree.refresh()
+        for path, name in doubtful:
+            if not newer and self._is_there(path):
+                self._unreached(path, name)
 
     def _paths(self, folder: str) -> Iterator[str]:
         try:
@@ -86,17 +90,31 @@ class Listing:
         for name in names:
             yield f"{folder}/{name}" if folder else name
 
+    def _is_there(self, path: str) -> bool:
+        try:
+            return self._objects.store.exists(path)
+        except OSError:
+            return True  # something that is no regular file
+
+    def _is_empty(self, path: str) -> bool:
+        try:
+            return self._objects.store.open(path).size() == 0
+        except OSError:
+            return False
+
     def _unreached(self, path: str, name: bytes) -> None:
-        """An object by its name, that the committed root does not reach."""
+        """Judge an object by its name, that the committed root does not reach."""
         assert self._tree.sealed is not None
         root = self._tree.sealed.root
         header = self.header(path, name)
         if header is None:
+            # Deleted a moment ago, or made and not filled yet.
+            if not self._is_there(path) or (not root.clean and self._is_empty(path)):
+                return
             self._report(note(Kind.FOREIGN, "this is called like an object, but is none of this vault's", path))
         elif self._unmapped is None or header.inode_id in self._unmapped:
             return
         elif root.clean or header.generation + _GENERATIONS_IN_FLIGHT <= root.generation:
-            self.orphans.append(name)
             what = "directory" if header.kind == OBJECT_DIRECTORY else "file"
             cause = f"an object of {what} {header.inode_id} that nothing in the vault reaches"
             self._report(warning(Kind.ORPHAN, cause, None, path))
@@ -120,7 +138,6 @@ class Listing:
         for original in copied_from(name):
             identity = self._identity(path, folder + slash + original)
             if identity:
-                self.conflicts.append(path)
                 self._report(Finding(Severity.WARNING, Kind.CONFLICT, identity, None, path))
                 return
         if path in _LEFT:

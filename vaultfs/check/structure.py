@@ -8,7 +8,7 @@ from vaultfs.check.diagnosis import Diagnosis, diagnose_cut, diagnose_slot, obje
 from vaultfs.check.findings import Finding, Kind, Report, Severity
 from vaultfs.check.idset import NameSet
 from vaultfs.errors import Damaged
-from vaultfs.format.constants import CHUNKS_PER_SEGMENT, KIND_NODE
+from vaultfs.format.constants import CHUNKS_PER_SEGMENT, KIND_NODE, ROOT_ID
 from vaultfs.format.layout import object_path, slot_offset
 from vaultfs.sealing.entries import Entry, decode_head
 from vaultfs.sealing.maps import MapEntry, TreeMap, decode_content, leaf_entries
@@ -51,7 +51,8 @@ class StructureCheck:
 
     def visit(self, place: Place, entry: Entry) -> None:
         """Check one inode; what is wrong is reported once a newer root does not explain it."""
-        self._count(entry)
+        if place.top == ROOT_ID:
+            self._count(entry)
         if stat.S_ISDIR(entry.mode):
             self._visit_directory(entry)
         elif stat.S_ISREG(entry.mode):
@@ -86,7 +87,7 @@ class StructureCheck:
                 self.counts = self.counts._replace(stored=self.counts.stored + stored)
                 return
             try:
-                again = self._tree.look_again(place)
+                again = self._tree.look_again(place, entry)
             except Gone:
                 return
             if again is None:
@@ -114,8 +115,10 @@ def check_maps(objects: Objects, entry: Entry) -> tuple[list[Trouble], int, list
     try:
         content = load_map(objects, entry)
     except Damaged as damage:
-        path = index_path(entry)
-        kind = Kind.MISSING if path and object_size(objects, path) == _MISSING else Kind.CORRUPT
+        name = index_name(entry)
+        path = object_path(name) if name is not None else ""
+        size = object_size(objects, path) if path else 0
+        kind = Kind.CORRUPT if isinstance(size, int) else size[0]
         return [Trouble((kind, f"the file's map: {damage}"), path, 0, None)], 0, []
     stored = 0
     names = [content.index.name] if content.index is not None else []
@@ -129,9 +132,6 @@ def check_maps(objects: Objects, entry: Entry) -> tuple[list[Trouble], int, list
         stored += sum(item.length for _, item in entries)
         troubles += _check_length(objects, segment, entries)
     return troubles, stored, names
-
-
-_MISSING: Diagnosis = (Kind.MISSING, "the object is not in the store; is it fully synced?")
 
 
 def _check_length(objects: Objects, segment: Segment, entries: list[tuple[int, MapEntry]]) -> list[Trouble]:
@@ -198,13 +198,10 @@ def leaf_of(segment: Segment) -> list[tuple[int, MapEntry]]:
     return leaf_entries(segment.leaf if segment.leaf is not None else segment.load_node())
 
 
-def index_path(entry: Entry) -> str:
-    """The path of the object with a file's inner map nodes, empty if it has none or that cannot be told."""
+def index_name(entry: Entry) -> bytes | None:
+    """The name of the object with a file's inner map nodes; None if it has none or that cannot be told."""
     try:
-        section = decode_content(entry.content)
+        tree = decode_content(entry.content).map
     except Damaged:
-        return ""
-    tree = section.map
-    return object_path(tree.index_object) if isinstance(tree, TreeMap) and tree.level else ""
-
-
+        return None
+    return tree.index_object if isinstance(tree, TreeMap) and tree.level else None

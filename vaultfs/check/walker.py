@@ -41,7 +41,11 @@ class Walker:
         self._shards: dict[int, Names] = {}
         self.links: dict[int, int] = {}
         # Directories that could not be read, so that what is missing elsewhere may be in them.
-        self.unread = 0
+        self.unread: list[Visit] = []
+
+    def has_met(self, inode_id: int) -> bool:
+        """Whether an inode was met so far, by an entry or by a hard link."""
+        return inode_id in self._seen or inode_id in self.links
 
     def walk(self) -> Iterator[Visit]:
         """Everything a user sees, then the deleted files that are still open, then the hard-link table."""
@@ -79,11 +83,11 @@ class Walker:
                 return self._tree.load(entry), entry
             except Damaged as damage:
                 try:
-                    again = self._tree.look_again(place)
+                    again = self._tree.look_again(place, entry)
                 except Gone:
                     return {}, entry
                 if again is None or not stat.S_ISDIR(again.mode):
-                    self.unread += 1
+                    self.unread.append(Visit(place, entry))
                     self._report_directory(place, entry, damage)
                     return {}, entry
                 entry = again
@@ -125,14 +129,14 @@ class Walker:
             return None
         try:
             return self._shared(pointer.id)
+        except Damaged:
+            self._shards.clear()
+            self._tree.refresh()
+        try:
+            return self._tree.find(place)
         except Damaged as damage:
-            try:
-                again = self._tree.look_again(place)
-            except Gone:
-                return None
-            if again is None:
-                self._report(error(Kind.MISSING, str(damage), place.path))
-            return again
+            self._report(error(Kind.MISSING, str(damage), place.path))
+            return None
 
     def _shared(self, inode_id: int) -> Entry:
         shard_id = shard_of(inode_id)
@@ -150,13 +154,16 @@ class Walker:
 
     def check_links(self, place: Place, names: Names) -> None:
         """Hold a shard's link counts against the names met; after a whole walk that read every directory."""
-        for name in sorted(names):
-            entry = decode_entry(names[name])
-            if not isinstance(entry, Entry):
-                continue
-            met = self.links.get(entry.id, 0)
+        for name, entry, met in self.wrong_links(names):
             if met == 0:
                 self._report(warning(Kind.ORPHAN, "a hard-linked file without a name", place.below(name).path))
-            elif met != entry.nlink:
+            else:
                 cause = f"inode {entry.id} has {met} names and counts {entry.nlink}"
                 self._report(warning(Kind.CORRUPT, cause, place.below(name).path))
+
+    def wrong_links(self, names: Names) -> Iterator[tuple[bytes, Entry, int]]:
+        """(hidden name, entry, names met) of a shard's inodes that count another number of names."""
+        for name in sorted(names):
+            entry = decode_entry(names[name])
+            if isinstance(entry, Entry) and self.links.get(entry.id, 0) != entry.nlink:
+                yield name, entry, self.links.get(entry.id, 0)

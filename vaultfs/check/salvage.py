@@ -1,0 +1,382 @@
+"""Gets everything readable out of a store without its roots: by object headers, frames and slot trailers alone.
+
+Nothing here can tell whether what is found is the newest, or was deleted: that is what roots and maps are for.
+"""
+
+import stat
+import struct
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from vaultfs.check.structure import leaf_of, load_map
+from vaultfs.errors import Damaged
+from vaultfs.format.constants import (
+    CHUNKS_PER_SEGMENT,
+    INDEX_SEGMENT,
+    KIND_CHUNK,
+    OBJECT_DIRECTORY,
+    OBJECT_HEADER_SIZE,
+    OBJECT_SEGMENT,
+    ROOT_ID,
+)
+from vaultfs.format.layout import object_folders, object_name, object_path, slot_offset, slot_size
+from vaultfs.sealing.entries import Entry, Pointer, decode_entry
+from vaultfs.sealing.frames import FrameCipher
+from vaultfs.sealing.objects import open_object_header
+from vaultfs.sealing.slots import SlotCipher, stored_slot_size
+from vaultfs.vault.content import read_chunk
+from vaultfs.vault.inode import Inode, inode_of_entry
+from vaultfs.vault.objects import Objects
+from vaultfs.vault.segment import SlotRef
+from vaultfs.vault.state import SHARD_IDS, TOP_IDS
+
+LOST_AND_FOUND = b"lost+found"
+
+_PARENT = struct.Struct("<Q")
+HIDDEN = {*TOP_IDS, *SHARD_IDS} - {ROOT_ID}
+
+Loss = Callable[[int, int, str], None]
+
+
+class Found(NamedTuple):
+    """An object by its header: its name, the segment number (0 for a directory), its generation, the file's key."""
+
+    name: bytes
+    segment: int
+    generation: int
+    key: bytes
+
+
+class FoundDirectory:
+    """A directory put together from the frames of all its objects, older ones first.
+
+    `objects` are the names of those. `parent` and `name` are where it was by its own account, `attributes` its own
+    entry, None if no frame had that.
+    """
+
+    def __init__(self) -> None:
+        self.entries: dict[bytes, bytes] = {}
+        self.objects: list[bytes] = []
+        self.parent = 0
+        self.name = b""
+        self.attributes: Entry | None = None
+
+
+class Scan:
+    """All objects of a store by what their sealed headers say; `broken` are paths whose header does not verify."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+        self.segments: dict[int, list[Found]] = {}
+        self.directories: dict[int, FoundDirectory] = {}
+        self.broken: list[str] = []
+
+    def run(self, progress: Callable[[int, int], None]) -> None:
+        """Read all headers, and all directories; `progress` is told (folders done, of how many)."""
+        directories: dict[int, list[Found]] = {}
+        folders = object_folders()
+        for done, folder in enumerate(folders):
+            progress(done, len(folders))
+            for path in self._paths(folder):
+                self._add(path, directories)
+        for inode_id, found in directories.items():
+            self.directories[inode_id] = self._directory(sorted(found, key=lambda each: each.generation))
+
+    def _paths(self, folder: str) -> Iterator[str]:
+        try:
+            names = self._objects.store.names(folder)
+        except OSError:
+            return
+        for name in names:
+            yield f"{folder}/{name}"
+
+    def _add(self, path: str, directories: dict[int, list[Found]]) -> None:
+        name = object_name(path)
+        if name is None:
+            return
+        try:
+            stored = self._objects.open(path).read(OBJECT_HEADER_SIZE, 0)
+            header = open_object_header(self._objects.context, name, stored)
+        except (Damaged, OSError):
+            self.broken.append(path)
+            return
+        found = Found(name, header.segment, header.generation, header.key)
+        if header.kind == OBJECT_DIRECTORY:
+            directories.setdefault(header.inode_id, []).append(found)
+        elif header.kind == OBJECT_SEGMENT:
+            self.segments.setdefault(header.inode_id, []).append(found)
+
+    def _directory(self, found: list[Found]) -> FoundDirectory:
+        directory = FoundDirectory()
+        batches: list[tuple[int, list[tuple[bytes, bytes]]]] = []
+        for each in found:
+            directory.objects.append(each.name)
+            batches += [(generation, items) for _, _, generation, items in self._frames(each)]
+        # A delta's frames and later ones of the base may interleave; within a generation the order stays.
+        for _, items in sorted(batches, key=lambda batch: batch[0]):
+            _apply(directory, items)
+        return directory
+
+    def _frames(self, found: Found) -> Iterator[tuple[int, bytes, int, list[tuple[bytes, bytes]]]]:
+        path = object_path(found.name)
+        try:
+            file = self._objects.open(path)
+            stored = file.read(max(file.size() - OBJECT_HEADER_SIZE, 0), OBJECT_HEADER_SIZE)
+        except (Damaged, OSError):
+            return iter(())
+        return FrameCipher(self._objects.context, found.key, found.name).salvage(stored)
+
+
+def _apply(directory: FoundDirectory, items: list[tuple[bytes, bytes]]) -> None:
+    for name, entry in items:
+        if not name:
+            _take_own(directory, entry)
+        elif entry:
+            directory.entries[name] = entry
+        else:
+            directory.entries.pop(name, None)
+
+
+def _take_own(directory: FoundDirectory, encoded: bytes) -> None:
+    """The item a directory's frames carry for salvage: its attributes, with its place for a content section."""
+    try:
+        entry = decode_entry(encoded)
+    except Damaged:
+        return
+    if isinstance(entry, Entry) and len(entry.content) >= _PARENT.size:
+        (directory.parent,) = _PARENT.unpack_from(entry.content)
+        directory.name = entry.content[_PARENT.size :]
+        directory.attributes = entry
+
+
+def own_accounts(scan: Scan) -> dict[int, list[int]]:
+    """By their own account, which directories are in which."""
+    below: dict[int, list[int]] = {}
+    for inode_id, directory in scan.directories.items():
+        if directory.name and inode_id not in HIDDEN and inode_id != ROOT_ID:
+            below.setdefault(directory.parent, []).append(inode_id)
+    return below
+
+
+class Salvaged(NamedTuple):
+    """One thing found: where it goes, and its inode; a directory comes again, `leaving`, behind what is in it."""
+
+    path: bytes
+    inode: Inode
+    leaving: bool
+
+
+class Salvage:
+    """The tree as far as the objects tell: from the top directory down, the rest under lost+found."""
+
+    def __init__(self, objects: Objects, scan: Scan) -> None:
+        self._objects = objects
+        self._scan = scan
+        self._visited: set[int] = set()
+        self._files: set[int] = set()
+        self._shared: dict[int, Entry] = {}
+        self._own_account = own_accounts(scan)
+        for inode_id in SHARD_IDS:
+            for encoded in self._entries(inode_id).values():
+                entry = _decoded(encoded)
+                if isinstance(entry, Entry):
+                    self._shared[entry.id] = entry
+
+    def walk(self) -> Iterator[Salvaged]:
+        """Everything, depth first."""
+        top = self._scan.directories.get(ROOT_ID)
+        yield from self._below(b"", self._inode(ROOT_ID, top, 0o755))
+        lost = [
+            inode_id for inode_id in sorted(self._scan.directories)
+            if inode_id not in self._visited and inode_id not in HIDDEN
+        ]  # fmt: skip
+        # Directories whose own account names another one that is lost as well come with that one.
+        heads = [inode_id for inode_id in lost if self._scan.directories[inode_id].parent not in lost]
+        folder = _made_up(LOST_AND_FOUND)
+        yield Salvaged(LOST_AND_FOUND, folder, False)
+        for inode_id in heads or lost:
+            if inode_id not in self._visited:
+                directory = self._scan.directories[inode_id]
+                name = b"%d %s" % (inode_id, directory.name) if directory.name else b"%d" % inode_id
+                yield from self._below(LOST_AND_FOUND + b"/" + name, self._inode(inode_id, directory, 0o700))
+        yield from self._lost_files()
+        yield Salvaged(LOST_AND_FOUND, folder, True)
+
+    def _entries(self, inode_id: int) -> dict[bytes, bytes]:
+        directory = self._scan.directories.get(inode_id)
+        return directory.entries if directory is not None else {}
+
+    def _inode(self, inode_id: int, directory: FoundDirectory | None, mode: int) -> Inode:
+        if directory is None or directory.attributes is None:
+            return _made_up(b"", inode_id, mode)
+        return inode_of_entry(directory.attributes._replace(content=b""), 0, b"")
+
+    def _below(self, path: bytes, inode: Inode) -> Iterator[Salvaged]:
+        stack: list[tuple[bytes, Inode, Iterator[tuple[bytes, Inode]]]] = []
+        yield from self._enter(path, inode, stack)
+        while stack:
+            path, inode, children = stack[-1]
+            child = next(children, None)
+            if child is None:
+                stack.pop()
+                yield Salvaged(path, inode, True)
+                continue
+            name, below = child
+            where = path + b"/" + name if path else name
+            if stat.S_ISDIR(below.mode):
+                if below.id not in self._visited:
+                    yield from self._enter(where, below, stack)
+            else:
+                self._files.add(below.id)
+                yield Salvaged(where, below, False)
+
+    def _enter(
+        self, path: bytes, inode: Inode, stack: list[tuple[bytes, Inode, Iterator[tuple[bytes, Inode]]]]
+    ) -> Iterator[Salvaged]:
+        self._visited.add(inode.id)
+        stack.append((path, inode, iter(self._children(inode.id))))
+        yield Salvaged(path, inode, False)
+
+    def _children(self, inode_id: int) -> list[tuple[bytes, Inode]]:
+        children: list[tuple[bytes, Inode]] = []
+        entries = self._entries(inode_id)
+        for name, encoded in sorted(entries.items()):
+            entry = _decoded(encoded)
+            if isinstance(entry, Pointer):
+                entry = self._shared.get(entry.id)
+            if entry is not None:
+                children.append((name, inode_of_entry(entry, inode_id, name)))
+        # Directories that say they were here, although no frame that is left names them.
+        for child_id in self._own_account.get(inode_id, []):
+            directory = self._scan.directories[child_id]
+            if directory.name not in entries:
+                children.append((directory.name, self._inode(child_id, directory, 0o700)))
+        return children
+
+    def _lost_files(self) -> Iterator[Salvaged]:
+        """Files that have objects and no entry anywhere; hard-linked ones without a name still have theirs."""
+        for inode_id in sorted(self._scan.segments):
+            if inode_id in self._files:
+                continue
+            entry = self._shared.get(inode_id)
+            inode = inode_of_entry(entry, 0, b"") if entry is not None else self.lost_file(inode_id)
+            yield Salvaged(LOST_AND_FOUND + b"/%d" % inode_id, inode, False)
+
+    def lost_file(self, inode_id: int) -> Inode:
+        """A file of which only objects are left, as long as the last chunk in them tells."""
+        inode = _made_up(b"", inode_id, stat.S_IFREG | 0o600)
+        inode.size = self._size_of(inode_id)
+        return inode
+
+    def _size_of(self, inode_id: int) -> int:
+        size = 0
+        for number, (_, data) in self._chunks(inode_id).items():
+            size = max(size, number * self._objects.chunk_size + data)
+        return size
+
+    def _chunks(self, inode_id: int) -> dict[int, tuple[int, int]]:
+        """The newest (generation, length) of each chunk that a file's objects hold."""
+        newest: dict[int, tuple[int, int]] = {}
+        for segment in self._scan.segments.get(inode_id, []):
+            for generation, number, data in slots_of(self._objects, segment):
+                if number not in newest or newest[number][0] <= generation:
+                    newest[number] = (generation, len(data))
+        return newest
+
+    def pieces(self, inode: Inode, lost: Loss) -> Iterator[tuple[int, bytes]]:
+        """(offset, bytes) of a file's data; by slots alone, the newest of each chunk, when its map is no help."""
+        size = self._objects.chunk_size
+        if not inode.content:
+            yield from ((number * size, data) for number, data in self._newest(inode.id).items())
+            return
+        yield from mapped_pieces(self._objects, inode, lost, self._newest)
+
+    def _newest(self, inode_id: int) -> dict[int, bytes]:
+        newest: dict[int, tuple[int, bytes]] = {}
+        for segment in self._scan.segments.get(inode_id, []):
+            for generation, number, data in slots_of(self._objects, segment):
+                if number not in newest or newest[number][0] <= generation:
+                    newest[number] = (generation, data)
+        return {number: data for number, (_, data) in sorted(newest.items())}
+
+
+def mapped_pieces(
+    objects: Objects, inode: Inode, lost: Loss, newest: Callable[[int], dict[int, bytes]]
+) -> Iterator[tuple[int, bytes]]:
+    """(offset, bytes) of what a file's map names and verifies; where the map is broken, the slots' own account."""
+    size = objects.chunk_size
+    entry = inode.entry(inode.content)
+    try:
+        segments = sorted(load_map(objects, entry).committed.items())
+    except Damaged as damage:
+        lost(0, inode.size, f"the map is broken, so these bytes may be of an older version: {damage}")
+        yield from ((number * size, data) for number, data in newest(inode.id).items() if number * size < inode.size)
+        return
+    for number, segment in segments:
+        first = number * CHUNKS_PER_SEGMENT
+        try:
+            leaf = leaf_of(segment)
+        except Damaged as damage:
+            cause = f"the map is broken, so these bytes may be of an older version: {damage}"
+            lost(first * size, min((first + CHUNKS_PER_SEGMENT) * size, inode.size), cause)
+            chunks = newest(inode.id)
+            yield from (
+                (chunk * size, data) for chunk, data in chunks.items() if chunk // CHUNKS_PER_SEGMENT == number
+            )
+            continue
+        for index, item in leaf:
+            chunk = first + index
+            try:
+                yield chunk * size, read_chunk(objects, chunk, SlotRef(segment, item))
+            except Damaged as damage:
+                lost(chunk * size, min((chunk + 1) * size, inode.size), str(damage))
+
+
+def slots_of(objects: Objects, found: Found) -> Iterator[tuple[int, int, bytes]]:
+    """(generation, chunk number, data) of every chunk in an object that verifies, used or not."""
+    if found.segment == INDEX_SEGMENT:
+        return
+    path = object_path(found.name)
+    context = objects.context
+    cipher = SlotCipher(context.object_cipher(found.key, found.name), KIND_CHUNK, context.vault_id, found.name)
+    try:
+        file = objects.open(path)
+        size = file.size()
+    except (Damaged, OSError):
+        return
+    stride = slot_size(objects.chunk_size)
+    slot = 0
+    while (offset := slot_offset(slot, objects.chunk_size)) < size:
+        stored = file.read(stride, offset)
+        try:
+            yield cipher.salvage(slot, stored)
+        except Damaged:
+            yield from _shorter(cipher, slot, stored, objects.chunk_size)
+        slot += 1
+
+
+def _shorter(cipher: SlotCipher, slot: int, stored: bytes, chunk_size: int) -> Iterator[tuple[int, int, bytes]]:
+    """A chunk that does not fill its slot, whose length only the lost map knew: behind it are zeros or the end."""
+    end = len(stored.rstrip(b"\0"))
+    # A tag may end in zeros of its own.
+    for length in range(end, min(end + 16, len(stored)) + 1):
+        if stored_slot_size(0) <= length < stored_slot_size(chunk_size):
+            try:
+                yield cipher.salvage(slot, stored[:length])
+            except Damaged:
+                continue
+            return
+
+
+def _decoded(encoded: bytes) -> Entry | Pointer | None:
+    try:
+        return decode_entry(encoded)
+    except Damaged:
+        return None
+
+
+def _made_up(name: bytes, inode_id: int = 0, mode: int = stat.S_IFDIR | 0o700) -> Inode:
+    """An inode for something of which only objects are left."""
+    if not stat.S_IFMT(mode):
+        mode |= stat.S_IFDIR
+    return Inode(inode_id, mode, 0, 0, 1, 0, 0, 0, 0, 0, 0, b"", {}, b"", 0, name, False)

@@ -7,7 +7,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,9 @@ CHEAP = ("--kdf-memory", "64", "--kdf-passes", "1")
 MAIN = "import sys; from vaultfs.cli.main import main; sys.exit(main())"
 _ON_A_TERMINAL = "import os; os.close(os.open(os.ttyname(0), os.O_RDWR)); " + MAIN
 _PROJECT = Path(__file__).parents[2]
+
+
+Answer = str | Callable[[str], str]
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,11 @@ def run_piped(*args: str | Path, stdin: str = "", timeout: float = 60, **env: st
     return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-def run_on_terminal(*args: str | Path, dialogue: Sequence[tuple[str, str]] = (), **env: str) -> Result:
-    """Run `vaultfs ARGS` on a terminal, giving each answer once its question has been shown."""
+def run_on_terminal(*args: str | Path, dialogue: Sequence[tuple[str, Answer]] = (), **env: str) -> Result:
+    """Run `vaultfs ARGS` on a terminal, giving each answer once its question has been shown.
+
+    An answer may be made of all that was shown so far.
+    """
     master, slave = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-c", _ON_A_TERMINAL, *map(str, args)],
@@ -68,14 +74,15 @@ def run_on_terminal(*args: str | Path, dialogue: Sequence[tuple[str, str]] = (),
         os.close(master)
 
 
-def _converse(master: int, dialogue: Sequence[tuple[str, str]]) -> str:
+def _converse(master: int, dialogue: Sequence[tuple[str, Answer]]) -> str:
     """Everything shown until the terminal is closed at the other end."""
     shown, seen, waiting = b"", 0, list(dialogue)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if waiting and (at := shown.find(waiting[0][0].encode(), seen)) >= 0:
             seen = at + len(waiting[0][0].encode())
-            os.write(master, waiting.pop(0)[1].encode())
+            answer = waiting.pop(0)[1]
+            os.write(master, (answer if isinstance(answer, str) else answer(shown.decode())).encode())
         if not select.select([master], [], [], 0.2)[0]:
             continue
         try:
@@ -87,6 +94,13 @@ def _converse(master: int, dialogue: Sequence[tuple[str, str]]) -> str:
         shown += piece
     assert not waiting, f"never asked {waiting[0][0]!r}; shown: {shown!r}"
     return shown.decode()
+
+
+def lose_root_copies(store: Path) -> None:
+    """Cut off the copies of the header behind the roots of a vault."""
+    for name in ("root.0", "root.1"):
+        data = (store / name).read_bytes()
+        (store / name).write_bytes(data[: 4 + 12 + int.from_bytes(data[:4], "little")])
 
 
 def digest(folder: Path) -> dict[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import digest
+from tests.cli.running import digest, lose_root_copies
 from vaultfs.store.lock import VaultLock
 
 
@@ -66,11 +66,16 @@ def test_one_lost_copy_is_a_warning(vaultfs, vault: Path, lost: str, says: str) 
     assert says in done.err
 
 
-def test_two_lost_copies_are_damage(vaultfs, refused, vault: Path) -> None:
+def test_two_lost_copies_are_made_good_by_the_roots_and_four_are_damage(vaultfs, refused, vault: Path) -> None:
     for name in ("vaultfs.json", "vaultfs.json.backup"):
         data = bytearray((vault / name).read_bytes())
         data[100] ^= 1
         (vault / name).write_bytes(data)
+    done = vaultfs("info", vault)
+    assert done.code == 0
+    assert "the copy in root.0 is used instead" in done.err
+    assert "vaultfs key rebuild" in done.err
+    lose_root_copies(vault)
     refused(vaultfs("info", vault), 8, "damaged")
 
 
@@ -90,6 +95,7 @@ def test_two_lost_copies_are_damage(vaultfs, refused, vault: Path) -> None:
 def test_headers_from_elsewhere(vaultfs, refused, vault: Path, pattern, replacement, code: int, says: str) -> None:
     for name in ("vaultfs.json", "vaultfs.json.backup"):
         rewrite(vault / name, pattern, replacement)
+    lose_root_copies(vault)
     before = digest(vault)
     refused(vaultfs("info", vault), code, says)
     refused(vaultfs("passwd", vault, stdin="correct horse battery\nanother good one\n"), code, says)
@@ -107,6 +113,7 @@ def test_a_store_that_cannot_be_read_through_a_link_for_its_header(
     vaultfs, refused, vault: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "kept").write_bytes((vault / "vaultfs.json").read_bytes())
+    lose_root_copies(vault)
     for name in ("vaultfs.json", "vaultfs.json.backup"):
         (vault / name).unlink()
         (vault / name).symlink_to(tmp_path / "kept")

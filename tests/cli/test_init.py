@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import CHEAP, PASSWORD, digest, environment
+from tests.cli.running import CHEAP, PASSWORD, digest, environment, lose_root_copies
 
 
 def test_a_vault_is_made_in_a_new_folder(vaultfs, tmp_path: Path) -> None:
@@ -94,6 +94,8 @@ def test_a_vault_is_never_made_over(vaultfs, refused, vault: Path, lost: str | N
 def test_what_an_interrupted_init_left_is_recognised(vaultfs, refused, vault: Path) -> None:
     (vault / "vaultfs.json").unlink()
     (vault / "vaultfs.json.backup").unlink()
+    refused(vaultfs("init", vault, *CHEAP, stdin=PASSWORD), 7, "is a vault already")
+    lose_root_copies(vault)
     refused(vaultfs("init", vault, *CHEAP, stdin=PASSWORD), 7, "interrupted init")
     refused(vaultfs("info", vault), 6, "is not a vault")
 

@@ -24,7 +24,7 @@ def test_help_names_the_commands_and_the_exit_codes(vaultfs) -> None:
     done = vaultfs("--help")
     assert done.code == 0
     for name in COMMANDS:
-        assert re.search(rf"^    {name} ", done.out, re.MULTILINE)
+        assert re.search(rf"^    {name}(?: |$)", done.out, re.MULTILINE)
     for code, meaning in exit_codes().items():
         assert f"{code:>5}  {meaning}" in done.out
 

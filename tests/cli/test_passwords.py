@@ -116,7 +116,12 @@ def test_no_password_is_taken_from_the_environment(vaultfs, refused, tmp_path: P
 def test_a_terminal_is_asked_without_echo(terminal, opens, tmp_path: Path) -> None:
     done = terminal(
         *("init", tmp_path / "s", *CHEAP),
-        dialogue=[("Type yes", "yes\n"), ("New password:", f"{OTHER}\n"), ("same again:", f"{OTHER}\n")],
+        dialogue=[
+            ("Type yes", "yes\n"),
+            ("New password:", f"{OTHER}\n"),
+            ("same again:", f"{OTHER}\n"),
+            ("recovery key be made", "no\n"),
+        ],
     )
     assert done.code == 0, done
     assert "cannot help recover a forgotten password" in done.out

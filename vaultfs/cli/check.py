@@ -1,21 +1,20 @@
 """`vaultfs check STORE`: verify a vault, mounted or not: its structure quickly, its data on request."""
 
 import argparse
-import contextlib
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaultfs.cli import opening, passwords
 from vaultfs.cli.output import Output, size_text
 from vaultfs.cli.progress import ProgressLine, time_text
+from vaultfs.cli.vaultpaths import add_journal_dir, committed
 from vaultfs.errors import Damaged, UsageError
 
 if TYPE_CHECKING:
     from vaultfs.check.checker import Checker, Progress
-    from vaultfs.check.committed import CommittedTree
     from vaultfs.check.coverage import Coverage, Interrupted
     from vaultfs.check.cursor import Cursor
     from vaultfs.check.findings import Finding
@@ -30,6 +29,8 @@ _RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([KMG]?)(?:i?B)?(?:/s)?", re.IGNORECAS
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _SHARE = re.compile(r"([0-9]+(?:\.[0-9]+)?)%")
 _KEEP_SECONDS = 5.0
+# Each pass may bring to light what another directory hid.
+_PASSES = 4
 
 
 def parse_rate(text: str) -> int:
@@ -53,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `check`."""
     parser.add_argument("store", metavar="STORE", help="the folder with the encrypted files")
     passwords.add_arguments(parser)
+    add_journal_dir(parser)
     parser.add_argument("--data", action="store_true", help="read and verify every chunk, not only the structure")
     parser.add_argument(
         "--sample",
@@ -63,46 +65,75 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with the check of data that was interrupted")
     parser.add_argument("--rate", metavar="RATE", type=parse_rate, help="read no more than this a second, such as 50M")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--repair", action="store_true", help="mend what can be mended; nothing is destroyed")
+    parser.add_argument("--dry-run", action="store_true", help="with --repair: only show what would be done")
+    parser.add_argument("--yes", action="store_true", help="with --repair: do not ask")
+    parser.add_argument("--zeros", action="store_true", help="with --repair: let lost bytes read as zeros")
+    parser.add_argument(
+        "--missing-too",
+        action="store_true",
+        help="with --repair: give up directories whose objects are missing, although they may still be synced",
+    )
 
 
 def run(args: argparse.Namespace, out: Output) -> None:
-    """Check, print what was found, and raise Damaged if anything is wrong."""
+    """Check, print what was found, mend it if asked, and raise Damaged if anything is wrong then."""
+    if args.json and args.repair:
+        raise UsageError("Give either --json or --repair, not both.")
+    path = opening.store_path(args.store)
+    loaded = opening.load_header(path, out)
+    unlocked = opening.unlock(loaded, passwords.source(args), out)
+    wrong = _check(args, path, loaded, unlocked, out)
+    if args.repair:
+        wrong = _repair(args, path, loaded, unlocked, wrong, out)
+    if wrong:
+        raise Damaged(_verdict(wrong))
+
+
+def _check(
+    args: argparse.Namespace, path: Path, loaded: "LoadedHeader", unlocked: "Unlocked", out: Output
+) -> "list[Finding]":
+    """One check; returns what is wrong."""
     from vaultfs.check.checker import Checker
     from vaultfs.check.coverage import Coverage
     from vaultfs.check.findings import Severity
     from vaultfs.vault.memory import GenerationMemory
 
-    path = opening.store_path(args.store)
-    loaded = opening.load_header(path, out)
-    unlocked = opening.unlock(loaded, passwords.source(args), out)
     coverage = Coverage.default(unlocked.header.vault_id)
     found: list[Finding] = []
     run = _planned(args, coverage)
     begun = time.monotonic()
-    with committed(path, unlocked) as tree:
+    with committed(path, unlocked, args.journal_dir) as tree:
         checker = Checker(tree, lambda finding: _tell(finding, found, args.json, out))
         _check_header(loaded, checker)
         counts = _structure(checker, GenerationMemory.default(unlocked.header.vault_id).load(), out)
         verified = _data(checker, counts, run, coverage, args.rate, out) if run is not None else 0
         generation = tree.sealed.root.generation if tree.sealed is not None else 0
     _conclude(args, out, path, found, counts, verified, time.monotonic() - begun, coverage, generation)
-    wrong = [finding for finding in found if finding.severity != Severity.NOTE]
-    if wrong:
-        raise Damaged(_verdict(wrong))
+    return [finding for finding in found if finding.severity != Severity.NOTE]
 
 
-@contextlib.contextmanager
-def committed(path: Path, unlocked: "Unlocked") -> Iterator["CommittedTree"]:
-    """The committed tree of a vault, mounted or not."""
-    from vaultfs.check.committed import CommittedTree
-    from vaultfs.store.directory import DirectoryStore
+def _repair(
+    args: argparse.Namespace,
+    path: Path,
+    loaded: "LoadedHeader",
+    unlocked: "Unlocked",
+    wrong: "list[Finding]",
+    out: Output,
+) -> "list[Finding]":
+    """Mend and check again, while there is something that can be mended; returns what is wrong then."""
+    from vaultfs.cli.repairing import Place, carry_out, planned_repair
 
-    with DirectoryStore(path, write=False) as store:
-        tree = CommittedTree(store, unlocked.keys, unlocked.header.chunk_size)
-        try:
-            yield tree
-        finally:
-            tree.close()
+    for _ in range(_PASSES):
+        place = Place(path, unlocked, args.journal_dir)
+        with planned_repair(place, loaded, wrong, out, zeros=args.zeros, missing_too=args.missing_too) as steps:
+            if not steps or args.dry_run:
+                break
+            carry_out(place, steps, out, ask=not args.yes)
+        out.say("The vault is checked again.")
+        loaded = opening.load_header(path, out)
+        wrong = _check(args, path, loaded, unlocked, out)
+    return wrong
 
 
 def _planned(args: argparse.Namespace, coverage: "Coverage") -> "Interrupted | None":

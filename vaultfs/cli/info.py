@@ -1,13 +1,15 @@
 """`vaultfs info STORE`: what a vault says of itself without its password."""
 
 import argparse
-from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vaultfs.cli import kdfoptions, opening
+from vaultfs.cli import insight, kdfoptions, keylist, opening, passwords, upkeep
 from vaultfs.cli.output import Output, size_text
+from vaultfs.cli.vaultpaths import committed
 
 if TYPE_CHECKING:
+    from vaultfs.keys.header import Unlocked
     from vaultfs.keys.headerfile import LoadedHeader
     from vaultfs.store.api import Space
     from vaultfs.store.holder import Holder
@@ -19,6 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `info`."""
     parser.add_argument("store", metavar="STORE", help="the folder with the encrypted files")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--stats", action="store_true", help="with the password: show what is in it, and its health")
+    parser.add_argument(
+        "--anchor", action="store_true", help="with the password: print only the trust anchor for another machine"
+    )
+    passwords.add_arguments(parser)
 
 
 def run(args: argparse.Namespace, out: Output) -> None:
@@ -28,12 +35,30 @@ def run(args: argparse.Namespace, out: Output) -> None:
 
     path = opening.store_path(args.store)
     loaded = opening.load_header(path, out)
+    if loaded.rebuilt:
+        out.warn(f"Both files of the header are lost; `vaultfs key rebuild {path}` writes them again.")
+    if args.anchor:
+        out.result(_anchor(path, opening.unlock(loaded, passwords.source(args), out)))
+        return
     with DirectoryStore(path, write=False) as store:
         space = store.space()
+    seen = insight.look(path, opening.unlock(loaded, passwords.source(args), out), out) if args.stats else None
     if args.json:
-        out.json({"store": str(path), **_members(loaded, space, holder(path))})
+        stats = {} if seen is None else {"stats": insight.members(seen)}
+        out.json({"store": str(path), **_members(loaded, space, holder(path)), **stats})
     else:
-        out.facts([("Store", str(path)), *_facts(loaded, space, holder(path))])
+        stats_facts = [] if seen is None else insight.facts(seen)
+        out.facts([("Store", str(path)), *_facts(loaded, space, holder(path)), *stats_facts])
+        upkeep.remind_of_drill(path, loaded.header, out)
+
+
+def _anchor(path: Path, unlocked: "Unlocked") -> str:
+    from vaultfs.cli.anchors import anchor_text
+    from vaultfs.vault.memory import Seen
+
+    with committed(path, unlocked) as tree:
+        root, tag = tree.open()
+    return anchor_text(unlocked.header.vault_id, Seen(root.generation, tag))
 
 
 def _facts(loaded: "LoadedHeader", space: "Space", who: "Holder | None") -> list[tuple[str, str]]:
@@ -43,6 +68,7 @@ def _facts(loaded: "LoadedHeader", space: "Space", who: "Holder | None") -> list
         for number, slot in enumerate(header.slots, 1)
     ]
     copies = "see the warnings" if loaded.notes else "both copies whole and alike"
+    drilled = upkeep.last_drill(header.vault_id)
     return [
         ("Vault id", header.vault_id.hex()),
         ("Format", f"version {header.version}, features: {', '.join(header.features) or 'none'}"),
@@ -50,6 +76,7 @@ def _facts(loaded: "LoadedHeader", space: "Space", who: "Holder | None") -> list
         ("Chunk size", size_text(header.chunk_size)),
         ("Header", f"epoch {header.epoch}, {copies}"),
         *slots,
+        ("Last drill", "none known on this machine" if drilled is None else f"{drilled:%Y-%m-%d}"),
         ("Free space", f"{size_text(space.available)} of {size_text(space.total)}"),
         ("Open by", "nobody" if who is None else str(who)),
     ]
@@ -65,16 +92,7 @@ def _members(loaded: "LoadedHeader", space: "Space", who: "Holder | None") -> di
         "chunk_size": header.chunk_size,
         "epoch": header.epoch,
         "notes": list(loaded.notes),
-        "slots": [
-            {
-                "id": slot.id.hex(),
-                "type": slot.type,
-                "label": slot.label,
-                "created": slot.created,
-                "kdf": {"name": type(slot.kdf).__name__.lower(), **asdict(slot.kdf)},
-            }
-            for slot in header.slots
-        ],
+        "slots": [keylist.members(slot) for slot in header.slots],
         "space": {"total": space.total, "available": space.available},
         "holder": who and {"host": who.host, "pid": who.pid, "since": who.since, "mode": who.mode},
     }

@@ -10,12 +10,13 @@ import os
 import shlex
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vaultfs.cli import kdfoptions, passwords
+from vaultfs.cli import kdfoptions, newkeys, passwords, recoverypage, unlocking
 from vaultfs.cli.output import Output
-from vaultfs.errors import HeaderUnwritable, InitRefused, Interrupted, UsageError
+from vaultfs.errors import HeaderDamaged, HeaderUnwritable, InitRefused, Interrupted, UsageError
 from vaultfs.format import layout
 from vaultfs.format.constants import CHUNK_SIZE_DEFAULT, CHUNK_SIZE_MAX, CHUNK_SIZE_MIN
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 SUMMARY = "Make a new vault in an empty or new folder."
 
 _NO_RECOVERY = "Keep the password safe: vaultfs cannot help recover a forgotten password, and without it all is lost."
+_TWO_WAYS = "Keep the password and the recovery key safe, apart from each other: without both of them all is lost."
 _FOLDERS = (layout.OBJECTS_FOLDER, layout.JOURNAL_FOLDER)
 _FILES = (
     layout.HEADER_PATH,
@@ -49,26 +51,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"the unit of encryption, a power of two from {CHUNK_SIZE_MIN >> 10} to {CHUNK_SIZE_MAX >> 10} "
         "(default: %(default)s); larger ones suit large files",
     )
+    parser.add_argument("--label", metavar="TEXT", default="", help="what to call the vault; kept encrypted")
+    parser.add_argument("--owner", metavar="TEXT", default="", help="whose it is, such as a number; kept encrypted")
+    parser.add_argument(
+        "--recovery", action=argparse.BooleanOptionalAction, help="make a recovery key, or do not ask whether to"
+    )
+    passwords.add_weak_ok(parser)
+    recoverypage.add_arguments(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
 def run(args: argparse.Namespace, out: Output) -> None:
     """Make the vault. Nothing is left behind of one that could not be made."""
-    from vaultfs.crypto.kdf import DEFAULT
+    from vaultfs.crypto.calibration import calibrate
     from vaultfs.keys import header
-    from vaultfs.keys.password import check_new, normalise
+    from vaultfs.keys.identity import Identity
+    from vaultfs.keys.password import normalise
 
     path = Path(os.path.abspath(args.store))
     source = passwords.source(args)
-    kdf = kdfoptions.chosen(args) or DEFAULT
+    kdf = kdfoptions.chosen(args)
     chunk_size = _chunk_size(args.chunk_size)
+    identity = Identity(args.label, args.owner)
+    identity.check()
+    recoverypage.check_arguments(args)
     _refuse_unless_free(path)
     _say_what_is_at_stake(args, out)
-    password = normalise(passwords.read_new_password(source, out, check_new, credential=True))
-    with out.working("Making the vault"):
-        made = header.create(password, kdf=kdf, chunk_size=chunk_size)
-        with _claimed(path, made.header.vault_id) as store:
-            _fill(store, made)
+    unlocking.keep_from_others()
+    password = normalise(passwords.read_new_password(source, out, newkeys.password_check(args), credential=True))
+    with out.working("Making the keys"):
+        made = header.create(password, kdf=kdf or calibrate(), chunk_size=chunk_size, identity=identity)
+    if _wants_recovery(args, out):
+        slot = newkeys.recovery_slot(args, out, made, made.slot.kdf, "")
+        made = made._replace(header=replace(made.header, slots=(*made.header.slots, slot)))
+    with out.working("Making the vault"), _claimed(path, made.header.vault_id) as store:
+        _fill(store, made)
     out.say(f"The vault in {path} is ready. To open it: vaultfs mount {shlex.quote(str(path))} MOUNTPOINT")
 
 
@@ -92,16 +109,36 @@ def _refuse_unless_free(path: Path) -> None:
     names = set(os.listdir(path)) - {layout.LOCK_PATH}
     if layout.HEADER_PATH in names or layout.HEADER_BACKUP_PATH in names:
         raise InitRefused(f"{path} is a vault already.")
+    if _has_header_in_roots(path):
+        raise InitRefused(f"{path} is a vault already; its header is lost, and `vaultfs key rebuild` writes it again.")
     if names and names <= {*_FOLDERS, *_FILES}:
         raise InitRefused(f"{path} holds what an interrupted init has left; remove that and try again.")
     if names:
         raise InitRefused(f"{path} is not empty; a vault needs a folder of its own.")
 
 
+def _has_header_in_roots(path: Path) -> bool:
+    from vaultfs.keys.headerfile import load_from_roots
+    from vaultfs.store.directory import DirectoryStore
+
+    try:
+        with DirectoryStore(path, write=False) as store:
+            load_from_roots(store)
+    except (HeaderDamaged, OSError):
+        return False
+    return True
+
+
 def _say_what_is_at_stake(args: argparse.Namespace, out: Output) -> None:
-    out.warn(_NO_RECOVERY)
+    out.warn(_TWO_WAYS if args.recovery else _NO_RECOVERY)
     if os.isatty(0) and not args.yes and not out.confirm("Is the new password safe with you?"):
         raise Interrupted("No vault was made.")
+
+
+def _wants_recovery(args: argparse.Namespace, out: Output) -> bool:
+    if args.recovery is None and os.isatty(0) and not args.yes:
+        return out.confirm("Shall a recovery key be made as well, to write down and lock away?")
+    return bool(args.recovery)
 
 
 def _fill(store: "Store", made: "Unlocked") -> None:

@@ -18,11 +18,11 @@ from vaultfs.cli.output import Output
 from vaultfs.errors import Interrupted, UsageError, VaultfsError
 
 COMMANDS = (
-    "init", "mount", "umount", "passwd", "info", "status",
-    "check", "ls", "tree", "cat", "export", "import", "where", "whose", "log",
+    "init", "mount", "umount", "passwd", "key", "drill", "passphrase", "info", "status", "sync-ready",
+    "install-helpers", "check", "ls", "tree", "cat", "export", "import", "where", "whose", "log",
 )  # fmt: skip
 # A command whose name no module can have.
-_MODULES = {"import": "import_"}
+_MODULES = {"import": "import_", "sync-ready": "sync_ready", "install-helpers": "install_helpers"}
 _GLOBAL_FLAGS = ("-q", "--quiet", "--debug")
 _FAILED = VaultfsError.exit_code
 
@@ -84,7 +84,12 @@ def mount_helper() -> int:
         return _fail(Output(), str(error), error.exit_code, debug=False)
     if args.fake:
         return 0
-    return main(["mount", *(f"-o{options}" for options in args.options), "--", args.store, args.mountpoint])
+    return main(["mount", "--quiet", *(f"-o{options}" for options in args.options), "--", args.store, args.mountpoint])
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser with all commands declared."""
+    return _parser([])
 
 
 def exit_codes() -> dict[int, str]:
@@ -122,7 +127,7 @@ def _first(words: Sequence[str]) -> str | None:
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """The parser for these words: only the command among them gets its arguments declared."""
-    common = _common()
+    common = common_options()
     parser = _Parser(
         prog="vaultfs",
         description="A folder of ciphertext that one password opens as a plain directory.",
@@ -144,7 +149,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
-def _common() -> _Parser:
+def common_options() -> _Parser:
     """The options every command has, before or after its name."""
     common = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument("-q", "--quiet", action="store_true", help="print only results, warnings and errors")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vaultfs.cli import opening, passwords
+from vaultfs.cli import expectations, opening, passwords, upkeep
 from vaultfs.cli.mountoptions import MountRequest, apply, parse_time
 from vaultfs.cli.output import Output
 from vaultfs.errors import FuseUnavailable
@@ -36,10 +36,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="a comma list as mount(8) takes it: ro, allow_other, noxattr, idle=TIME, passfile=FILE, extpass=CMD, "
-        "cipher_backend=NAME, fsname=NAME, nosuid, nodev, noexec, noatime, …",
+        "keyfile=FILE, journal_dir=DIR, cipher_backend=NAME, fsname=NAME, nosuid, nodev, noexec, noatime, …",
+    )
+    parser.add_argument(
+        "--journal-dir",
+        metavar="DIR",
+        help="keep the journal, the busiest part of a store, in DIR and not in the store, which a sync client carries; "
+        "after a crash the vault opens only with the same DIR",
     )
     parser.add_argument(
         "--accept-rollback", action="store_true", help="open a store that is older than this machine last saw it"
+    )
+    parser.add_argument(
+        "--anchor", metavar="FILE|TEXT", help="refuse a store older than this anchor from `vaultfs info --anchor`"
     )
     parser.add_argument(
         "--accept-damage", action="store_true", help="open although synced changes since the last checkpoint are broken"
@@ -49,23 +58,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("openssl", "pycryptodome"),
         help="the library that encrypts content; both write the same bytes (default: openssl, the faster)",
     )
+    expectations.add_arguments(parser)
 
 
 def run(args: argparse.Namespace, out: Output) -> None:
     """Check everything that can be checked, ask for the password, then serve."""
+    from vaultfs.cli.anchors import take_anchor
     from vaultfs.mount.hardening import harden
     from vaultfs.mount.mountpoint import prepare_mountpoint
 
     request = _request(args)
-    source = passwords.PasswordSource(tuple(request.passfiles), request.extpass)
+    source = passwords.PasswordSource(
+        tuple(request.passfiles), request.extpass, request.keyfile, args.recovery_key, args.from_shares
+    )
     path = opening.store_path(args.store)
     mountpoint = prepare_mountpoint(args.mountpoint, str(path), allow_other=request.allow_other)
     loaded = opening.load_header(path, out)
+    expectations.check_id(args, loaded.header.vault_id)
     opening.refuse_if_open(path, write=not request.read_only)
     unlocked = opening.unlock(loaded, source, out)
+    if args.anchor is not None:
+        take_anchor(args.anchor, unlocked.header.vault_id)
     harden()
+    expectations.check_owner(args, unlocked)
+    upkeep.remind_of_drill(path, unlocked.header, out)
+    if not request.read_only:
+        upkeep.offer_rebuild(path, loaded, unlocked, out)
 
-    choices = opening.Choices(request.read_only, args.accept_rollback, args.accept_damage, request.cipher_backend)
+    choices = opening.Choices(
+        request.read_only, args.accept_rollback, args.accept_damage, request.cipher_backend, _journal_dir(request)
+    )
     options = _mount_options(request, path)
 
     def work(on_ready: Callable[[], None]) -> None:
@@ -97,6 +119,7 @@ def _serve(
         if (error.name or "").startswith("vaultfs"):
             raise
         raise FuseUnavailable(f"The library that speaks to the kernel cannot be loaded: {error}.") from error
+    unlocked.keys.lock()  # here, because a fork(2) undoes it; where it is not permitted, swap has to be encrypted
     with opening.opened(path, unlocked, choices, out) as vault:
         serve(vault, mountpoint, options, on_ready)
 
@@ -112,7 +135,14 @@ def _request(args: argparse.Namespace) -> MountRequest:
     request.cipher_backend = args.cipher_backend or request.cipher_backend
     if args.passfile or args.extpass is not None:
         request.passfiles, request.extpass = args.passfile, args.extpass
+    request.journal_dir = args.journal_dir if args.journal_dir is not None else request.journal_dir
+    request.keyfile = args.keyfile if args.keyfile is not None else request.keyfile
     return request
+
+
+def _journal_dir(request: MountRequest) -> Path | None:
+    # A mount goes on in `/`, so the folder is made absolute now.
+    return None if request.journal_dir is None else Path(request.journal_dir).absolute()
 
 
 def _mount_options(request: MountRequest, path: Path) -> "MountOptions":

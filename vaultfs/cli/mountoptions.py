@@ -37,6 +37,8 @@ class MountRequest:
     cipher_backend: CipherBackend | None = None
     passfiles: list[str] = field(default_factory=list)
     extpass: str | None = None
+    keyfile: str | None = None
+    journal_dir: str | None = None
     kernel: list[str] = field(default_factory=list)
 
 
@@ -98,6 +100,8 @@ _VALUES: dict[str, Callable[[MountRequest, str], None]] = {
     "fsname": _store("fsname"),
     "cipher_backend": _set_backend,
     "extpass": _store("extpass"),
+    "keyfile": _store("keyfile"),
+    "journal_dir": _store("journal_dir"),
     "passfile": lambda request, value: request.passfiles.append(value),
     "idle": lambda request, value: setattr(request, "idle", parse_time(value)),
 }

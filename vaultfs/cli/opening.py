@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vaultfs.cli import passwords
+from vaultfs.cli import passwords, unlocking
 from vaultfs.cli.mountoptions import CipherBackend
 from vaultfs.cli.output import Output
 from vaultfs.errors import LockedElsewhere, StoreUnusable
@@ -15,17 +15,19 @@ from vaultfs.errors import LockedElsewhere, StoreUnusable
 if TYPE_CHECKING:
     from vaultfs.keys.header import Unlocked
     from vaultfs.keys.headerfile import LoadedHeader
+    from vaultfs.store.api import Store
     from vaultfs.vault.vault import Vault
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """How to open a vault; `cipher_backend` None is the default one."""
+    """How to open a vault; `cipher_backend` None is the default one, `journal_dir` None the store itself."""
 
     read_only: bool = False
     accept_rollback: bool = False
     accept_damage: bool = False
     cipher_backend: CipherBackend | None = None
+    journal_dir: Path | None = None
 
 
 def store_path(text: str) -> Path:
@@ -41,7 +43,7 @@ def store_path(text: str) -> Path:
 def load_header(path: Path, out: Output) -> "LoadedHeader":
     """The header of the vault in the store `path`; warns of copies that are not as they should be.
 
-    Raises StoreUnusable, HeaderUnreadable, HeaderDamaged or UnsupportedVaultVersion.
+    Raises StoreUnusable, HeaderUnreadable, HeaderDamaged, WrongVault or UnsupportedVaultVersion.
     """
     from vaultfs.keys.headerfile import load
     from vaultfs.store.directory import DirectoryStore
@@ -63,13 +65,16 @@ def refuse_if_open(path: Path, *, write: bool) -> None:
 
 
 def unlock(loaded: "LoadedHeader", where: passwords.PasswordSource, out: Output) -> "Unlocked":
-    """Get the password and open the header with it. Raises what passwords.read_password and keys.header.unlock do."""
-    from vaultfs.keys.header import unlock as unlock_header
-    from vaultfs.keys.password import normalise
+    """Get the secret and open the header with it. Raises what `unlocking.open_header` does.
 
-    password = normalise(passwords.read_password(where))
-    with out.working("Unlocking"):
-        return unlock_header(loaded.raw, password)
+    For who needs the vault's content, not its master key: that is overwritten, like the secret.
+    """
+    from vaultfs.crypto.memory import wipe
+
+    unlocked, secret = unlocking.open_header(loaded.raw, where, out)
+    wipe(secret)
+    wipe(unlocked.master)
+    return unlocked
 
 
 @contextlib.contextmanager
@@ -81,6 +86,7 @@ def opened(path: Path, unlocked: "Unlocked", choices: Choices, out: Output) -> I
     from vaultfs.cli.logs import show_log
     from vaultfs.crypto.aead import select_backend
     from vaultfs.store.directory import DirectoryStore
+    from vaultfs.store.journalfolder import JournalElsewhere
     from vaultfs.store.lock import VaultLock
     from vaultfs.vault.memory import GenerationMemory
     from vaultfs.vault.vault import OpenOptions, Vault
@@ -100,4 +106,7 @@ def opened(path: Path, unlocked: "Unlocked", choices: Choices, out: Output) -> I
     with VaultLock.acquire(path, vault_id, write=write) as lock, DirectoryStore(path, write=write) as store:
         if lock.foreign_note is not None:
             out.warn(f"The store says that {lock.foreign_note} has the vault open; two writers would fork it.")
-        yield Vault.open(store, unlocked.keys, options)
+        folder = choices.journal_dir
+        whole: Store = store if folder is None else JournalElsewhere.in_folder(store, folder, vault_id)
+        with contextlib.closing(whole):
+            yield Vault.open(whole, unlocked.keys, options)

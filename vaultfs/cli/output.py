@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 _RED = "\x1b[31m"
 _YELLOW = "\x1b[33m"
@@ -77,6 +77,11 @@ class Output:
         """One JSON document on stdout, and nothing else there."""
         print(json.dumps(value, indent=2, ensure_ascii=True), file=self._stdout, flush=True)
 
+    def stream(self) -> BinaryIO:
+        """Stdout for bytes as they are: the content of files, archives, names for programs."""
+        self._stdout.flush()
+        return self._stdout.buffer
+
     def note(self, text: str) -> None:
         """News that is no result, on stderr; nothing under `quiet`."""
         if not self.quiet:
@@ -104,11 +109,22 @@ class Output:
         self._stderr.flush()
         return sys.stdin.readline().strip().lower() == "yes"
 
+    @property
+    def is_live(self) -> bool:
+        """Whether progress is shown."""
+        return self._interactive and not self.quiet
+
     def live(self, text: str) -> None:
         """Show a line of progress in place of the last one, on a terminal only; empty text erases it."""
-        if self._interactive and not self.quiet:
+        if self.is_live:
             self._stderr.write(_ERASE_LINE + printable(text))
             self._stderr.flush()
+
+    def ask(self, question: str) -> str:
+        """A line typed on the terminal, seen while it is typed; empty at its end."""
+        self._stderr.write(printable(question))
+        self._stderr.flush()
+        return sys.stdin.readline().strip()
 
     @contextmanager
     def working(self, text: str) -> Iterator[None]:

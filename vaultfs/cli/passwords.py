@@ -1,7 +1,7 @@
-"""Where a password comes from: prompt, stdin, password files, a command, or systemd's credentials.
+"""Where a password, or the digits of a recovery key, comes from: prompt, stdin, files, a command, or systemd.
 
 Never from the command line and never from an environment variable: both are readable by others
-(`ps`, /proc/PID/environ). Every source gives UTF-8 text, one line.
+(`ps`, /proc/PID/environ). Every source gives UTF-8 text, a password in one line.
 """
 
 import argparse
@@ -15,24 +15,33 @@ from vaultfs.errors import EmptyPassword, PasswordUnreadable, UsageError, WeakPa
 
 CREDENTIAL = "vaultfs.password"
 MAX_LINE = 4096  # bytes
+DIGITS_PER_ROW = 24  # of a recovery key, as it is printed
 _TRIES = 3
 _SECOND_LINE_WAIT = 0.3  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class PasswordSource:
-    """What the command line said about where a password is; nothing said means ask."""
+    """What the command line said about where a secret is, and which kind it is; nothing said means ask for a password.
+
+    At most one of `keyfile`, `recovery` and `shares` is given.
+    """
 
     passfiles: tuple[str, ...] = ()
     extpass: str | None = None
+    keyfile: str | None = None
+    recovery: bool = False
+    shares: bool = False
 
     def __post_init__(self) -> None:
         if self.passfiles and self.extpass is not None:
             raise UsageError("Give either --passfile or --extpass, not both.")
+        if (self.keyfile is not None) + self.recovery + self.shares > 1:
+            raise UsageError("Give only one of --keyfile, --recovery-key and --from-shares.")
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, new: bool = False) -> None:
-    """Add `--passfile` and `--extpass`; with `new`, `--new-passfile` and `--new-extpass`."""
+    """Add `--passfile`, `--extpass` and the other kinds of key; with `new`, `--new-passfile` and `--new-extpass`."""
     prefix, what = ("new-", "the new password") if new else ("", "the password")
     parser.add_argument(
         f"--{prefix}passfile",
@@ -46,12 +55,25 @@ def add_arguments(parser: argparse.ArgumentParser, *, new: bool = False) -> None
         metavar="CMD",
         help=f"run CMD (split like a shell does) and take {what} from the first line it prints",
     )
+    if new:
+        return
+    parser.add_argument("--keyfile", metavar="FILE", help="open with this key file, and a password if it needs one too")
+    parser.add_argument("--recovery-key", action="store_true", help="open with the recovery key instead of a password")
+    parser.add_argument("--from-shares", action="store_true", help="open with shares of a split key, one per line")
+
+
+def add_weak_ok(parser: argparse.ArgumentParser) -> None:
+    """Add `--weak-ok`, for commands that take a new password."""
+    parser.add_argument(
+        "--weak-ok", action="store_true", help="take a short password that is not strong, if it is not easily guessed"
+    )
 
 
 def source(args: argparse.Namespace, *, new: bool = False) -> PasswordSource:
     """The source that the options of `add_arguments` name. Raises UsageError if they contradict."""
-    prefix = "new_" if new else ""
-    return PasswordSource(tuple(getattr(args, prefix + "passfile")), getattr(args, prefix + "extpass"))
+    if new:
+        return PasswordSource(tuple(args.new_passfile), args.new_extpass)
+    return PasswordSource(tuple(args.passfile), args.extpass, args.keyfile, args.recovery_key, args.from_shares)
 
 
 def read_password(where: PasswordSource, prompt: str = "Password: ") -> str:
@@ -60,6 +82,22 @@ def read_password(where: PasswordSource, prompt: str = "Password: ") -> str:
     if password is None:
         password = _ask(prompt) if os.isatty(0) else _stdin_line()
     return _not_empty(password)
+
+
+def read_digits(where: PasswordSource, prompt: str, rows: int) -> str:
+    """The text of a recovery key or a share of `rows` rows of groups. Raises PasswordUnreadable or EmptyPassword.
+
+    On a terminal, row after row is asked for, unless all of it comes at once; otherwise it is one line.
+    """
+    text = _unattended(where, credential=False)
+    if text is None and not os.isatty(0):
+        text = _stdin_line()
+    if text is not None:
+        return _not_empty(text)
+    given: list[str] = []
+    while len(given) < rows and _digits(given) <= DIGITS_PER_ROW * (rows - 1):
+        given.append(_not_empty(_ask(f"{prompt}, row {len(given) + 1} of {rows}: ")))
+    return " ".join(given)
 
 
 def read_new_password(
@@ -157,6 +195,10 @@ def _more_on_stdin() -> bool:
     except OSError:
         return False  # /dev/null and the like hold nothing
     return bool(waiting > 0)
+
+
+def _digits(rows: list[str]) -> int:
+    return sum(c.isalnum() for row in rows for c in row)
 
 
 def _ask(prompt: str) -> str:

@@ -17,6 +17,11 @@ class ProgressLine:
         self._unit = unit
         self._begun = self._shown = time.monotonic()
 
+    @property
+    def is_shown(self) -> bool:
+        """Whether there is anybody to see it."""
+        return self._out.is_live
+
     def update(self, done: int, total: int) -> None:
         """Show how far things are; cheap if that was shown a moment ago."""
         now = time.monotonic()

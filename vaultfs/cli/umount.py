@@ -13,12 +13,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lazy", action="store_true", help="take it out of sight at once, even if it is in use, and do not wait"
     )
+    parser.add_argument(
+        "--purge-thumbnails",
+        action="store_true",
+        help="delete the plaintext thumbnails that file managers have kept of the vault's files",
+    )
 
 
 def run(args: argparse.Namespace, out: Output) -> None:
     """Unmount, and wait for the end of the process that served the vault."""
-    from vaultfs.mount.unmounting import unmount
+    from vaultfs.mount.unmounting import absolute, unmount
 
+    mountpoint = absolute(args.mountpoint)
     with out.working("Writing what is left"):
         unmount(args.mountpoint, lazy=args.lazy)
     out.say(f"{args.mountpoint} is closed.")
+    if args.purge_thumbnails:
+        from vaultfs.cli.thumbnails import purge
+
+        out.say(f"Thumbnails of its files that were deleted: {purge(mountpoint)}.")

@@ -1,0 +1,166 @@
+"""The way out and in without a mount: import, ls, tree, cat, export, as a directory and as a tar archive."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running import PASSWORD, environment
+from tests.cli.trees import ODD_NAME, facts_of, make_tree
+
+HIDING = """
+import sys
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("pyfuse3", "trio"):
+            raise ImportError("hidden", name=name)
+sys.meta_path.insert(0, Hidden())
+from vaultfs.cli.main import main
+sys.exit(main())
+"""
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "source"
+    path.mkdir()
+    make_tree(path)
+    return path
+
+
+@pytest.fixture
+def filled(vaultfs, vault: Path, source: Path) -> Path:
+    done = vaultfs("import", source, vault, "--verify", stdin=PASSWORD)
+    assert done.code == 0, done
+    assert "all the same" in done.out
+    assert done.err == ""
+    return vault
+
+
+def test_everything_comes_out_as_it_went_in(vaultfs, filled: Path, source: Path, tmp_path: Path) -> None:
+    done = vaultfs("export", filled, tmp_path / "out", stdin=PASSWORD)
+    assert done.code == 0, done
+    assert facts_of(tmp_path / "out") == facts_of(source)
+    sparse = (tmp_path / "out/sparse").stat()
+    assert sparse.st_blocks * 512 < 1 << 20
+    with (tmp_path / "out/sparse").open("rb") as file:
+        file.seek((300 << 20) - 5)
+        assert file.read(30) == bytes(5) + b"in the middle" + bytes(12)
+
+
+def test_a_part_comes_out(vaultfs, filled: Path, source: Path, tmp_path: Path) -> None:
+    assert vaultfs("export", f"{filled}:docs/deep", tmp_path / "out", stdin=PASSWORD).code == 0
+    assert facts_of(tmp_path / "out") == facts_of(source / "docs/deep")
+    assert vaultfs("export", f"{filled}:big", tmp_path / "one", stdin=PASSWORD).code == 0
+    assert (tmp_path / "one/big").read_bytes() == (source / "big").read_bytes()
+
+
+def test_a_tar_archive(filled: Path, source: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "vaultfs", "export", filled, "--into", "tar"],
+        input=PASSWORD.encode(), capture_output=True, env=environment(), check=False,
+    )  # fmt: skip
+    assert done.returncode == 26
+    assert b"cannot hold a socket" in done.stderr
+    (tmp_path / "out").mkdir()
+    with tarfile.open(fileobj=io.BytesIO(done.stdout), errors="surrogateescape") as tar:
+        members = {os.fsencode(member.name): member for member in tar.getmembers()}
+        tar.extractall(tmp_path / "out", filter="fully_trusted")
+    expected = {path: facts for path, facts in facts_of(source).items() if path != b"/socket"}
+    extracted = facts_of(tmp_path / "out")
+    # tarfile sets times to whole microseconds, and no attributes; the records are looked at instead.
+    assert {path: facts[:3] + facts[4:8] for path, facts in extracted.items()} == {
+        path: facts[:3] + facts[4:8] for path, facts in expected.items()
+    }
+    assert members[b"big"].pax_headers["mtime"] == "981173107.987654321"
+    xattr = members[b"docs/hard"].pax_headers["SCHILY.xattr.user.colour"]
+    assert xattr.encode("utf-8", "surrogateescape") == b"\x00\xffblue"
+    assert len(done.stdout) < 2 << 20
+
+
+def test_listings(vaultfs, filled: Path) -> None:
+    done = vaultfs("ls", f"{filled}:docs", stdin=PASSWORD)
+    assert done.out.split() == ["deep", "exact", "hard", "link"]
+    assert "link -> ../small" in vaultfs("ls", "-l", f"{filled}:docs/link", stdin=PASSWORD).out
+    (odd,) = json.loads(vaultfs("ls", "--json", f"{filled}:docs/deep/deeper", stdin=PASSWORD).out)
+    assert os.fsencode(odd["name"]) == ODD_NAME
+    done = vaultfs("tree", f"{filled}:docs", stdin=PASSWORD)
+    assert done.out.splitlines()[:3] == ["deep/", "  deeper/", "    \\xff\\xfe not utf-8\\n\\x1b[31m"]
+
+
+def test_cat(vaultfs, filled: Path) -> None:
+    assert vaultfs("cat", f"{filled}:docs/hard", stdin=PASSWORD).out == "hello\n"
+
+
+def test_what_is_not_there(vaultfs, refused, filled: Path, tmp_path: Path) -> None:
+    refused(vaultfs("cat", f"{filled}:no/such", stdin=PASSWORD), 11, "There is no /no/such in the vault")
+    refused(vaultfs("cat", f"{filled}:docs", stdin=PASSWORD), 11, "/docs is no regular file")
+    refused(vaultfs("ls", f"{tmp_path}/nowhere:docs", stdin=PASSWORD), 6, "no folder")
+    refused(vaultfs("export", filled, stdin=PASSWORD), 1, "either a directory or --into tar")
+    refused(vaultfs("export", filled, filled, stdin=PASSWORD), 1, "is not empty")
+
+
+def test_nothing_is_overwritten_by_an_import(vaultfs, refused, filled: Path, source: Path) -> None:
+    refused(vaultfs("import", source, filled, stdin=PASSWORD), 11, "is in the vault already")
+
+
+def test_an_import_that_differs_is_told(vaultfs, vault: Path, tmp_path: Path) -> None:
+    source = tmp_path / "busy"
+    source.mkdir()
+    (source / "log").write_bytes(b"x" * 1000)
+    done = vaultfs("import", source, f"{vault}:a/b c", "--verify", stdin=PASSWORD)
+    assert done.code == 0
+    assert vaultfs("ls", f"{vault}:a/b c", stdin=PASSWORD).out == "log\n"
+
+
+def test_damage_costs_one_chunk_and_is_named(vaultfs, filled: Path, source: Path, tmp_path: Path) -> None:
+    stored = vaultfs("where", f"{filled}:big", stdin=PASSWORD).out.splitlines()[-1].split()[0]
+    data = bytearray((filled / stored).read_bytes())
+    data[96 + 70_000] ^= 1
+    (filled / stored).write_bytes(data)
+    done = vaultfs("export", filled, tmp_path / "out", stdin=PASSWORD)
+    assert done.code == 26
+    assert "/big: bytes 65536 to 131072 are lost" in done.err
+    expected = bytearray((source / "big").read_bytes())
+    expected[65536:131072] = bytes(65536)
+    assert (tmp_path / "out/big").read_bytes() == expected
+    assert (tmp_path / "out/small").read_bytes() == b"hello\n"
+    done = vaultfs("cat", f"{filled}:big", stdin=PASSWORD)
+    assert done.code == 26
+    assert "/big, at byte 0 or behind" in done.err
+
+
+def test_where_and_whose_are_each_others_opposite(vaultfs, filled: Path) -> None:
+    for plain in ("/big", "/docs", "/sparse"):
+        stored = vaultfs("where", f"{filled}:{plain}", stdin=PASSWORD).out.splitlines()[-1].split()[0]
+        assert (filled / stored).is_file()
+        done = vaultfs("whose", filled, filled / stored, stdin=PASSWORD)
+        assert done.code == 0, done
+        assert done.out.startswith(f"{plain}: ")
+
+
+def test_log(vaultfs, filled: Path) -> None:
+    said = json.loads(vaultfs("log", "--json", filled, stdin=PASSWORD).out)
+    assert said["clean"]
+    assert said["generations"][0] == said["seen"]
+    assert "the newest this machine has seen" in vaultfs("log", filled, stdin=PASSWORD).out
+
+
+@pytest.mark.parametrize("command", ["ls", "tree", "export", "check", "log", "info"])
+def test_neither_pyfuse3_nor_trio_is_needed(filled: Path, tmp_path: Path, command: str) -> None:
+    words = ["export", str(filled), str(tmp_path / "out")] if command == "export" else [command, str(filled)]
+    done = subprocess.run(
+        [sys.executable, "-c", HIDING, *words], input=PASSWORD, capture_output=True, text=True,
+        env=environment(), check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done
+    done = subprocess.run(
+        [sys.executable, "-c", HIDING, "mount", str(filled), str(tmp_path)], input=PASSWORD, capture_output=True,
+        text=True, env=environment(), check=False,
+    )  # fmt: skip
+    assert done.returncode != 0

@@ -1,0 +1,120 @@
+"""`vaultfs export STORE[:PATH] DIRECTORY`: copy files out of a vault without mounting it."""
+
+import argparse
+import os
+import stat
+from functools import partial
+from typing import TYPE_CHECKING
+
+from vaultfs.cli import opening, passwords, vaultpaths
+from vaultfs.cli.output import Output, size_text
+from vaultfs.cli.progress import ProgressLine
+from vaultfs.errors import Damaged, UsageError
+
+if TYPE_CHECKING:
+    from vaultfs.cli.exporting import Exporter
+    from vaultfs.cli.tarring import TarExporter
+    from vaultfs.vault.inline import Inline
+    from vaultfs.vault.inode import Inode
+
+SUMMARY = "Copy files out of a vault, into a directory or a tar archive, without mounting it."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `export`."""
+    vaultpaths.add_arguments(parser)
+    parser.add_argument("directory", metavar="DIRECTORY", nargs="?", help="where to; made, or empty")
+    parser.add_argument(
+        "--salvage",
+        action="store_true",
+        help="get out what is left of a vault that no longer opens, by looking at every object; it may hold older or "
+        "deleted files as well",
+    )
+    parser.add_argument("--into", choices=("tar",), help="write an archive to standard output instead")
+
+
+def run(args: argparse.Namespace, out: Output) -> None:
+    """Copy everything that can be read; then name what could not be, and raise Damaged."""
+    if (args.directory is None) is (args.into is None):
+        raise UsageError("Say where to: give either a directory or --into tar.")
+    if args.into and os.isatty(1):
+        raise UsageError("An archive is nothing for a terminal: send the output to a file or a program.")
+    if args.salvage and args.into:
+        raise UsageError("What is salvaged goes into a directory, not an archive.")
+    target = None if args.directory is None else prepare(args.directory)
+    try:
+        if args.salvage and target is not None:
+            _salvage(args, target, out)
+            return
+        with vaultpaths.reading(args, out) as (inline, inode, path), ProgressLine(out, "Export") as line:
+            done = _export(inline, inode, path.rpartition(b"/")[2], target, out, line)
+    finally:
+        if target is not None:
+            os.close(target)
+    conclude(done.files, done.copied, done.failures, out, quiet=target is None)
+
+
+def prepare(directory: str) -> int:
+    """A descriptor of the target, which is made if it is missing. Raises UsageError unless it is empty."""
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    if os.listdir(directory):
+        raise UsageError(f"{directory} is not empty.")
+    return os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _export(
+    inline: "Inline", inode: "Inode", name: bytes, target: int | None, out: Output, line: ProgressLine
+) -> "Exporter | TarExporter":
+    from vaultfs.cli.exporting import Exporter
+    from vaultfs.cli.filedata import data_pieces, data_size
+    from vaultfs.cli.tarring import TarExporter
+    from vaultfs.cli.walking import TreeWalk
+
+    chunk_size = inline.vault.chunk_size
+    total = data_size(inline, inode) if line.is_shown else 0
+
+    def progress(done: int) -> None:
+        line.update(done, total)
+
+    if target is None:
+        tar = TarExporter(inline, chunk_size, out.stream(), progress)
+        tar.export(inode, name)
+        return tar
+    exporter = Exporter(partial(data_pieces, inline, chunk_size), out.warn, progress)
+    if stat.S_ISDIR(inode.mode):
+        exporter.export(TreeWalk(inline, inode), target)
+    else:
+        exporter.export_one(name, inode, target)
+    return exporter
+
+
+def _salvage(args: argparse.Namespace, target: int, out: Output) -> None:
+    """Copy what the objects alone tell into the target, beside a running or a ruined vault."""
+    from vaultfs.check.salvage import Salvage, Scan
+    from vaultfs.cli.exporting import Exporter
+    from vaultfs.cli.walking import Step
+
+    place = vaultpaths.parse(args.place)
+    if place.path:
+        raise UsageError("--salvage takes a whole store: its directories may be what is lost.")
+    unlocked = opening.unlock(opening.load_header(place.store, out), passwords.source(args), out)
+    with vaultpaths.committed(place.store, unlocked) as tree:
+        scan = Scan(tree.objects)
+        with ProgressLine(out, "Scan", "folders") as line:
+            scan.run(line.update)
+        salvage = Salvage(tree.objects, scan)
+        exporter = Exporter(salvage.pieces, out.warn, lambda done: None)
+        exporter.export((Step(*found, "") for found in salvage.walk()), target)
+    for path in scan.broken:
+        out.warn(f"{path} is none of this vault's objects, or its header is broken")
+    conclude(exporter.files, exporter.copied, exporter.failures, out, quiet=False)
+
+
+def conclude(files: int, copied: int, failures: list[str], out: Output, *, quiet: bool) -> None:
+    """Say what was copied; name what was not, and raise Damaged."""
+    if not quiet:
+        out.say(f"{files} files and directories, {size_text(copied)} of data.")
+    for failure in failures:
+        out.warn(failure)
+    if failures:
+        raise Damaged(f"{len(failures)} things could not be copied whole")

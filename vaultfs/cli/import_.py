@@ -1,0 +1,96 @@
+"""`vaultfs import DIRECTORY STORE[:PATH]`: copy a tree into a vault without mounting it."""
+
+import argparse
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from vaultfs.cli import opening, passwords, vaultpaths
+from vaultfs.cli.output import Output, size_text
+from vaultfs.cli.progress import ProgressLine
+from vaultfs.errors import Damaged, NotADirectory, NotFound, UsageError
+
+if TYPE_CHECKING:
+    from vaultfs.cli.importing import Comparison, Importer
+    from vaultfs.vault.inline import Inline
+    from vaultfs.vault.inode import Inode, StatFs
+
+SUMMARY = "Copy a directory's files into a vault without mounting it."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `import`."""
+    parser.add_argument("directory", metavar="DIRECTORY", help="what to copy: the entries of this directory")
+    parser.add_argument("place", metavar="STORE[:PATH]", help="the vault, and the directory in it, made if missing")
+    passwords.add_arguments(parser)
+    vaultpaths.add_journal_dir(parser)
+    parser.add_argument("--verify", action="store_true", help="read everything back and compare")
+
+
+def run(args: argparse.Namespace, out: Output) -> None:
+    """Copy, then compare if asked; raises Damaged if something differs, Exists if a file is there already."""
+    from vaultfs.vault.inline import Inline
+
+    if not os.path.isdir(args.directory):
+        raise UsageError(f"{args.directory} is not a directory.")
+    place = vaultpaths.parse(args.place)
+    loaded = opening.load_header(place.store, out)
+    opening.refuse_if_open(place.store, write=True)
+    unlocked = opening.unlock(loaded, passwords.source(args), out)
+    comparison: Comparison | None = None
+    with opening.opened(place.store, unlocked, opening.Choices(journal_dir=args.journal_dir), out) as vault:
+        try:
+            inline = Inline(vault)
+            target = _target(inline, place.path)
+            vault.remember(target.id)
+            before = _room(vault.statfs())
+            importer = _copy(inline, args.directory, target, out)
+            stored = before - _room(vault.statfs())
+            if args.verify:
+                comparison = _compare(inline, args.directory, target, out)
+        finally:
+            vault.close()
+    out.say(f"{importer.files} entries, {size_text(importer.copied)} in, about {size_text(max(stored, 0))} stored.")
+    if comparison is not None:
+        for difference in comparison.differences:
+            out.warn(difference)
+        if comparison.differences:
+            raise Damaged(f"{len(comparison.differences)} differences between the directory and the vault")
+        out.say(f"{comparison.files} entries and {size_text(comparison.compared)} read back: all the same.")
+
+
+def _room(space: "StatFs") -> int:
+    return space.blocks_free * space.block_size
+
+
+def _target(inline: "Inline", path: bytes) -> "Inode":
+    """The directory to copy into; the last parts of its path are made if they are missing."""
+    inode = inline.getattr(1)
+    for name in filter(None, path.split(b"/")):
+        try:
+            inode = inline.lookup(inode.id, name)
+        except NotFound:
+            inode = inline.create_inode(inode.id, name, stat.S_IFDIR | 0o755, os.getuid(), os.getgid())
+    if not stat.S_ISDIR(inode.mode):
+        raise NotADirectory(f"{vaultpaths.shown(path)} is no directory")
+    return inode
+
+
+def _copy(inline: "Inline", directory: str, target: "Inode", out: Output) -> "Importer":
+    from vaultfs.cli.importing import Importer, source_size
+
+    with ProgressLine(out, "Import") as line:
+        total = source_size(directory) if line.is_shown else 0
+        importer = Importer(inline, lambda done: line.update(done, total))
+        importer.run(directory, target)
+    return importer
+
+
+def _compare(inline: "Inline", directory: str, target: "Inode", out: Output) -> "Comparison":
+    from vaultfs.cli.importing import Comparison, source_size
+
+    with ProgressLine(out, "Verify") as line:
+        total = source_size(directory) if line.is_shown else 0
+        comparison = Comparison(inline, lambda done: line.update(done, total))
+        comparison.run(directory, target)
+    return comparison

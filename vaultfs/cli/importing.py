@@ -1,0 +1,305 @@
+"""Copies a directory tree into an open vault, and compares the two afterwards."""
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+
+from vaultfs.cli.vaultpaths import shown
+from vaultfs.errors import Exists, NotFound
+from vaultfs.vault.inline import Inline
+from vaultfs.vault.inode import Inode, SetAttr
+
+PIECE = 1 << 20
+_EVICT_EVERY = 1000
+# Attributes the kernel makes up: the vault keeps what users set.
+_SKIPPED_XATTRS = (b"security.selinux", b"system.nfs4_acl")
+
+
+class Source:
+    """One entry of the tree to copy: open directory descriptor, name in it, path below the start, attributes."""
+
+    __slots__ = ("folder", "name", "path", "status")
+
+    def __init__(self, folder: int, name: bytes, path: bytes, status: os.stat_result) -> None:
+        self.folder = folder
+        self.name = name
+        self.path = path
+        self.status = status
+
+    def open(self) -> int:
+        """A descriptor for reading a file or a directory."""
+        return os.open(self.name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=self.folder)
+
+    def xattrs(self) -> dict[bytes, bytes]:
+        """The extended attributes, of a link itself."""
+        # listxattr(2) takes no directory descriptor.
+        path = b"/proc/self/fd/%d/%s" % (self.folder, self.name)
+        try:
+            names = [os.fsencode(name) for name in os.listxattr(path, follow_symlinks=False)]
+            wanted = [name for name in names if name not in _SKIPPED_XATTRS]
+            return {name: os.getxattr(path, name, follow_symlinks=False) for name in wanted}
+        except OSError as error:
+            if error.errno in (errno.EOPNOTSUPP, errno.ENODATA, errno.EPERM):
+                return {}
+            raise
+
+
+Visit = tuple[Source, bool]
+
+
+def walk_source(directory: str) -> Iterator[Visit]:
+    """(entry, leaving) of a tree, depth first in the order of names; a directory comes again after its entries."""
+    above = os.open(os.path.dirname(os.path.abspath(directory)), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        name = os.fsencode(os.path.basename(os.path.abspath(directory))) or b"."
+        start = Source(above, name, b"", os.stat(name, dir_fd=above))
+        yield start, False
+        stack = [(start, *_listed(start))]
+        try:
+            while stack:
+                source, fd, names = stack[-1]
+                if not names:
+                    stack.pop()
+                    os.close(fd)
+                    yield source, True
+                    continue
+                name = names.pop()
+                path = source.path + b"/" + name if source.path else name
+                child = Source(fd, name, path, os.stat(name, dir_fd=fd, follow_symlinks=False))
+                yield child, False
+                if stat.S_ISDIR(child.status.st_mode):
+                    stack.append((child, *_listed(child)))
+        finally:
+            for _, fd, _ in stack:
+                os.close(fd)
+    finally:
+        os.close(above)
+
+
+def _listed(source: Source) -> tuple[int, list[bytes]]:
+    flags = os.O_RDONLY | os.O_DIRECTORY | (os.O_NOFOLLOW if source.path else 0)
+    fd = os.open(source.name, flags, dir_fd=source.folder)
+    return fd, sorted(map(os.fsencode, os.listdir(fd)), reverse=True)
+
+
+class Importer:
+    """Copies a tree below one directory of a vault. `progress` gets the bytes read so far."""
+
+    def __init__(self, inline: Inline, progress: Callable[[int], None]) -> None:
+        self._inline = inline
+        self._vault = inline.vault
+        self._progress = progress
+        self._linked: dict[tuple[int, int], int] = {}
+        self.files = 0
+        self.copied = 0
+
+    def run(self, directory: str, target: Inode) -> None:
+        """Copy the entries of `directory` into `target`, and make them durable. Raises Exists for a name in the way."""
+        parents: list[int] = []
+        for source, leaving in walk_source(directory):
+            if leaving:
+                inode_id = parents.pop()
+                if source.path:
+                    self._dress(source, inode_id)
+                self._vault.forget(inode_id, 1)
+                continue
+            if stat.S_ISDIR(source.status.st_mode):
+                inode_id = self._directory(source, parents[-1]) if source.path else target.id
+                self._vault.remember(inode_id)
+                parents.append(inode_id)
+            else:
+                self._entry(source, parents[-1])
+            self._keep_up()
+        self._vault.checkpoint()
+
+    def _keep_up(self) -> None:
+        self.files += 1
+        if self.files % _EVICT_EVERY == 0:
+            self._vault.evict()
+        if self._vault.wants_checkpoint(time.monotonic()):
+            self._vault.checkpoint()
+
+    def _directory(self, source: Source, parent: int) -> int:
+        try:
+            found = self._inline.lookup(parent, source.name)
+        except NotFound:
+            return self._inline.create_inode(parent, source.name, stat.S_IFDIR | 0o700).id
+        if not stat.S_ISDIR(found.mode):
+            raise Exists(f"{shown(source.path)} is in the vault already, and is no directory")
+        return found.id
+
+    def _entry(self, source: Source, parent: int) -> None:
+        status = source.status
+        place = (status.st_dev, status.st_ino)
+        try:
+            if status.st_nlink > 1 and place in self._linked:
+                self._inline.link(self._linked[place], parent, source.name)
+                return
+            inode = self._make(source, parent)
+        except Exists:
+            raise Exists(f"{shown(source.path)} is in the vault already") from None
+        if status.st_nlink > 1:
+            self._linked[place] = inode.id
+            # Found by its id later on, wherever that is.
+            self._vault.remember(inode.id)
+        if stat.S_ISREG(status.st_mode):
+            self._content(source, inode.id)
+        self._dress(source, inode.id)
+
+    def _make(self, source: Source, parent: int) -> Inode:
+        status = source.status
+        target = b""
+        if stat.S_ISLNK(status.st_mode):
+            target = os.fsencode(os.readlink(source.name, dir_fd=source.folder))
+        device = status.st_rdev if stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode) else 0
+        mode = stat.S_IFMT(status.st_mode) | (0o777 if target else 0o600)
+        return self._inline.create_inode(
+            parent, source.name, mode, status.st_uid, status.st_gid, rdev=device, target=target
+        )
+
+    def _content(self, source: Source, inode_id: int) -> None:
+        fd = source.open()
+        try:
+            end = 0
+            for start, stop in data_ranges(fd, os.fstat(fd).st_size):
+                for offset in range(start, stop, PIECE):
+                    data = os.pread(fd, min(PIECE, stop - offset), offset)
+                    if not data:
+                        break
+                    self._inline.write(inode_id, offset, data)
+                    end = offset + len(data)
+                    self.copied += len(data)
+                    self._progress(self.copied)
+                    if self._vault.wants_checkpoint(time.monotonic()):
+                        self._vault.checkpoint()
+            size = os.fstat(fd).st_size
+            if size != end:
+                self._inline.setattr(inode_id, SetAttr(size=size))
+        finally:
+            os.close(fd)
+
+    def _dress(self, source: Source, inode_id: int) -> None:
+        status = source.status
+        for name, value in source.xattrs().items():
+            self._inline.setxattr(inode_id, name, value)
+        self._inline.setattr(
+            inode_id,
+            SetAttr(
+                mode=None if stat.S_ISLNK(status.st_mode) else stat.S_IMODE(status.st_mode),
+                uid=status.st_uid, gid=status.st_gid, atime=status.st_atime_ns, mtime=status.st_mtime_ns,
+            ),
+        )  # fmt: skip
+
+
+def data_ranges(fd: int, size: int) -> Iterator[tuple[int, int]]:
+    """(start, end) of the data of a file, as lseek(2) tells with SEEK_DATA and SEEK_HOLE."""
+    offset = 0
+    while offset < size:
+        try:
+            start = os.lseek(fd, offset, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return
+            raise
+        offset = os.lseek(fd, start, os.SEEK_HOLE)
+        yield start, offset
+
+
+def source_size(directory: str) -> int:
+    """The bytes of data in a tree; takes a walk."""
+    return sum(
+        min(source.status.st_blocks * 512, source.status.st_size)
+        for source, leaving in walk_source(directory)
+        if not leaving and stat.S_ISREG(source.status.st_mode)
+    )
+
+
+class Comparison:
+    """Holds a tree against its copy in a vault, read back from the store. `differences` are sentences."""
+
+    def __init__(self, inline: Inline, progress: Callable[[int], None]) -> None:
+        self._inline = inline
+        self._progress = progress
+        self.differences: list[str] = []
+        self.files = 0
+        self.compared = 0
+
+    def run(self, directory: str, target: Inode) -> None:
+        """Compare everything below `directory`: types, attributes, content. Entries only the vault has are left out."""
+        vault = self._inline.vault
+        parents: list[int] = []
+        for source, leaving in walk_source(directory):
+            if leaving:
+                vault.forget(parents.pop(), 1)
+                continue
+            try:
+                inode = self._inline.lookup(parents[-1], source.name) if source.path else target
+            except NotFound:
+                self._differs(source, "it is missing")
+                inode = None
+            if stat.S_ISDIR(source.status.st_mode):
+                # Something to look in even if the directory itself is missing: nothing is found there.
+                found = inode if inode is not None and stat.S_ISDIR(inode.mode) else target
+                vault.remember(found.id)
+                parents.append(found.id)
+            if inode is not None and source.path:
+                self._compare(source, inode)
+            self.files += 1
+            if self.files % _EVICT_EVERY == 0:
+                vault.evict()
+
+    def _differs(self, source: Source, what: str) -> None:
+        self.differences.append(f"{shown(source.path)}: {what}")
+
+    def _compare(self, source: Source, inode: Inode) -> None:
+        status = source.status
+        facts = [
+            ("type or mode", status.st_mode, inode.mode),
+            ("owner", (status.st_uid, status.st_gid), (inode.uid, inode.gid)),
+            ("modification time", status.st_mtime_ns, inode.mtime),
+        ]
+        if not stat.S_ISDIR(status.st_mode):
+            facts += [("size", status.st_size, inode.size)]
+        if stat.S_ISLNK(status.st_mode):
+            facts += [("target", os.fsencode(os.readlink(source.name, dir_fd=source.folder)), inode.target)]
+        elif status.st_rdev:
+            facts += [("device", status.st_rdev, inode.rdev)]
+        facts += [("extended attributes", source.xattrs(), inode.xattrs)]
+        for what, expected, found in facts:
+            if expected != found:
+                self._differs(source, f"the {what} differ" if what.endswith("s") else f"the {what} differs")
+        if stat.S_ISREG(status.st_mode) and stat.S_ISREG(inode.mode) and status.st_size == inode.size:
+            self._compare_content(source, inode)
+
+    def _compare_content(self, source: Source, inode: Inode) -> None:
+        fd = source.open()
+        try:
+            for start, stop in self._ranges(fd, inode):
+                for offset in range(start, stop, PIECE):
+                    size = min(PIECE, stop - offset)
+                    if os.pread(fd, size, offset) != self._inline.read(inode.id, offset, size):
+                        self._differs(source, f"the content differs between bytes {offset} and {offset + size}")
+                        return
+                    self.compared += size
+                    self._progress(self.compared)
+        finally:
+            os.close(fd)
+
+    def _ranges(self, fd: int, inode: Inode) -> Iterator[tuple[int, int]]:
+        """What has data on either side; where both have holes both are zeros."""
+        yield from data_ranges(fd, inode.size)
+        offset = 0
+        while (found := self._inline.data_range(inode.id, offset)) is not None:
+            if os.lseek(fd, 0, os.SEEK_END) and not _is_data(fd, *found):
+                yield found
+            offset = found[1]
+
+
+def _is_data(fd: int, start: int, end: int) -> bool:
+    """Whether a range of a file has no hole in it, so that it was compared already."""
+    try:
+        return os.lseek(fd, start, os.SEEK_DATA) == start and os.lseek(fd, start, os.SEEK_HOLE) >= end
+    except OSError:
+        return False

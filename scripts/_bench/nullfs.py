@@ -4,13 +4,10 @@ Run as a process: `python nullfs.py MOUNTPOINT [--stock-loop]`. It answers as va
 options and the same session loop, so that what vaultfs takes longer is what encryption and storage cost.
 """
 
-# ruff: noqa: D102
-
 import argparse
 import errno
 import os
 import stat
-import sys
 import time
 from collections.abc import Sequence
 from itertools import count
@@ -54,7 +51,7 @@ class NullOperations(pyfuse3.Operations):
         self._numbers = count(2)
         self._nodes = {pyfuse3.ROOT_INODE: Node(pyfuse3.ROOT_INODE, stat.S_IFDIR | 0o755, None)}
         self._absent = EntryAttributes()
-        self._absent.st_ino = 0  # type: ignore[assignment]
+        self._absent.st_ino = 0
         self._absent.entry_timeout = _YEAR
 
     def _names(self, inode: int) -> "dict[bytes, Node]":
@@ -205,4 +202,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

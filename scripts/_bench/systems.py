@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-_PASSWORD = "correct horse battery staple 417"
+_PASSWORD = "velvet otter 97 quarry lamp rust"
 _PATIENCE = 60.0
 _REPOSITORY = Path(__file__).parents[2]
 
@@ -24,7 +24,7 @@ class System:
     is_peer = False
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = folder = folder.resolve()
         self.store = folder / "store"
         self.mountpoint = folder / "mount"
         self.password_file = folder / "password"
@@ -109,6 +109,7 @@ class Fuse(System):
                 input=f"{_PASSWORD}\n".encode() if with_password else None,
                 stdout=log,
                 stderr=log,
+                cwd=self.folder,
                 env={**os.environ, **self._environment()},
                 check=False,
             )
@@ -131,8 +132,6 @@ class VaultFs(Fuse):
     name = "vaultfs"
     program = sys.executable
     kdf: tuple[str, ...] = ()
-    profile = ""
-    """A file to write the server's cProfile to."""
 
     @classmethod
     def missing(cls) -> str:

@@ -21,7 +21,8 @@ class Outcome:
 
     def summary(self) -> str:
         """The totals in one line."""
-        return f"{self.files} files, {self.run} assertions, {self.run - len(self.failed)} passed, {len(self.failed)} failed"
+        passed = self.run - len(self.failed)
+        return f"{self.files} files, {self.run} assertions, {passed} passed, {len(self.failed)} failed"
 
 
 def run(suite: Path, mounted: Path, pattern: str, jobs: int) -> Outcome:

@@ -1,6 +1,7 @@
 """Fresh filesystems to run a suite on: a vault, a gocryptfs one, or a plain folder."""
 
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -42,7 +43,7 @@ class Target:
         self.password = folder / "password"
         for needed in (self.path, self.store, folder / "state", folder / "run"):
             needed.mkdir()
-        self.password.write_text("conformance\n")
+        self.password.write_text(secrets.token_hex(16) + "\n")
 
     def create(self) -> None:
         """Make the filesystem."""

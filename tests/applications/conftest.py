@@ -1,0 +1,5 @@
+"""The mounts of the mount tests, for applications to work on."""
+
+from tests.mount.conftest import folder, mount_vault, mounted_vault, shared_vault
+
+__all__ = ["folder", "mount_vault", "mounted_vault", "shared_vault"]

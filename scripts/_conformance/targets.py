@@ -12,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 KINDS = ("vaultfs", "gocryptfs", "plain")
+_PASSWORD = secrets.token_hex(16)
 _PATIENCE = 60.0  # seconds for a filesystem to let go of its mountpoint
 # The key derivation is not what is tested here.
 _CHEAP_KDF = ("--kdf-memory", "64", "--kdf-passes", "1")
@@ -43,7 +44,7 @@ class Target:
         self.password = folder / "password"
         for needed in (self.path, self.store, folder / "state", folder / "run"):
             needed.mkdir()
-        self.password.write_text(secrets.token_hex(16) + "\n")
+        self.password.write_text(_PASSWORD + "\n")
 
     def create(self) -> None:
         """Make the filesystem."""
@@ -129,14 +130,19 @@ class PlainTarget(Target):
 _CLASSES = {"vaultfs": VaultTarget, "gocryptfs": GocryptfsTarget, "plain": PlainTarget}
 
 
+def make(kind: str, folder: Path) -> Target:
+    """A fresh filesystem of a kind, not mounted."""
+    folder.mkdir()
+    made = _CLASSES[kind](folder)
+    made.create()
+    return made
+
+
 @contextmanager
 def target(kind: str, work: Path) -> Iterator[Target]:
     """A fresh filesystem of a kind, mounted; it and all it held are gone afterwards."""
-    folder = work / kind
-    folder.mkdir()
-    made = _CLASSES[kind](folder)
+    made = make(kind, work / kind)
     try:
-        made.create()
         made.mount()
         yield made
         made.unmount()

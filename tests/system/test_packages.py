@@ -1,6 +1,5 @@
 """What `scripts/package` makes: it installs where there was nothing, and works there."""
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -76,4 +75,3 @@ def test_the_debian_package_says_what_it_needs(packages: Path) -> None:
     assert "__pycache__" not in listed
     owners = {line.split()[1] for line in listed.splitlines()}
     assert owners == {"root/root"}
-

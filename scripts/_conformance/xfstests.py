@@ -34,7 +34,7 @@ def run(suite: Path, tests: list[str], kind: str, work: Path) -> list[str]:
         "XDG_RUNTIME_DIR": str(work),
     }
     for name, place in places.items():
-        environment |= {f"{name}_DEV": str(place.store), "TEST_DIR" if name == "TEST" else "SCRATCH_MNT": str(place.path)}
+        environment |= {f"{name}_DEV": str(place.store), "TEST_DIR" if name == "TEST" else "SCRATCH_MNT": str(place.path)}  # noqa: E501
     try:
         done = subprocess.run(
             ["./check", *tests], cwd=suite, env=environment, stdout=subprocess.PIPE, text=True, check=False
@@ -42,6 +42,7 @@ def run(suite: Path, tests: list[str], kind: str, work: Path) -> list[str]:
     finally:
         for place in places.values():
             place.clean_up()
+    print(done.stdout[-3000:])
     print(*(match[0] for match in _TOTALS.finditer(done.stdout)), sep="\n")
     failures = re.search(r"^Failures: (.*)$", done.stdout, re.MULTILINE)
     if failures is None and "Passed all" not in done.stdout:

@@ -33,8 +33,9 @@ def run(suite: Path, tests: list[str], kind: str, work: Path) -> list[str]:
         "XDG_STATE_HOME": str(work),
         "XDG_RUNTIME_DIR": str(work),
     }
-    for name, place in places.items():
-        environment |= {f"{name}_DEV": str(place.store), "TEST_DIR" if name == "TEST" else "SCRATCH_MNT": str(place.path)}  # noqa: E501
+    # Devices are mere names for FUSE, and umount(8) takes them for sources only when they are no paths.
+    environment |= {"TEST_DEV": "TEST", "TEST_DIR": str(places["TEST"].path)}
+    environment |= {"SCRATCH_DEV": "SCRATCH", "SCRATCH_MNT": str(places["SCRATCH"].path)}
     try:
         done = subprocess.run(
             ["./check", *tests], cwd=suite, env=environment, stdout=subprocess.PIPE, text=True, check=False
@@ -42,7 +43,6 @@ def run(suite: Path, tests: list[str], kind: str, work: Path) -> list[str]:
     finally:
         for place in places.values():
             place.clean_up()
-    print(done.stdout[-3000:])
     print(*(match[0] for match in _TOTALS.finditer(done.stdout)), sep="\n")
     failures = re.search(r"^Failures: (.*)$", done.stdout, re.MULTILINE)
     if failures is None and "Passed all" not in done.stdout:
@@ -64,6 +64,6 @@ def _put_mount_program(path: Path, kind: str, place: Target) -> None:
     _put(
         path,
         f"export PYTHONPATH={shlex.quote(str(ROOT))}\n"
-        "store=$1; mountpoint=$2; shift 2\n"
-        f'exec {shlex.join(command)} "$@" -o "fsname=$store" "$store" "$mountpoint"',
+        "name=$1; mountpoint=$2; shift 2\n"
+        f'exec {shlex.join(command)} "$@" -o "fsname=$name" "{place.folder.parent}/$name/store" "$mountpoint"',
     )

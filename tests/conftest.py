@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 import re
+import signal
 import subprocess
 import threading
 import time
@@ -14,6 +15,10 @@ from typing import TypeVar
 import pytest
 
 Found = TypeVar("Found")
+
+# A shell that starts the tests in the background has them ignore SIGINT, and programs they start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 GRACE_SECONDS = 2.0
 """How long a test's threads and mounts may take to end once the test itself has."""

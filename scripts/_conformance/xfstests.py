@@ -58,7 +58,7 @@ def _put(path: Path, script: str) -> None:
 def _put_mount_program(path: Path, kind: str, place: Target) -> None:
     """What mount(8) runs for `-t fuse.PROGRAM`; both filesystems have the same password."""
     if kind == "vaultfs":
-        command = [*vaultfs_command(), "mount", "--passfile", str(place.password)]
+        command = [*vaultfs_command(), "mount", "--quiet", "--passfile", str(place.password)]
     else:
         command = ["/usr/bin/gocryptfs", "-quiet", "-passfile", str(place.password)]
     _put(

@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 from _powercut.machine import make_image, missing, mounted_image, run
 
-from tests.support.mounting import MountedVault
+from tests.support.mounting import MountedVault, eventually
 
 SIZE = 64 << 20
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -128,6 +128,8 @@ def test_every_operation_is_refused_whole_when_the_disk_is_full(mount):
         path.unlink()
     (top / "large").unlink()
     os.sync()
+    # What is deleted is free once the next checkpoint is done, seconds later.
+    assert eventually(lambda: os.statvfs(top).f_bavail * os.statvfs(top).f_frsize > 12 << 20, 30)
     for number in range(100):
         kept.write(top, f"old/again{number}", 50_000)
     vault.unmount()

@@ -1,6 +1,8 @@
 """Corners of POSIX and Linux that a local disk and the mount must answer alike, beside what pjdfstest knows."""
 
+import errno
 import os
+import shutil
 import stat
 import threading
 import time
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.posix.calls import syncfs
-from tests.support.mounting import MountedVault, needs_fuse
+from tests.support.mounting import MountedVault, eventually, needs_fuse
 
 pytestmark = [pytest.mark.mount, needs_fuse]
 
@@ -130,3 +132,60 @@ def test_times_are_those_programs_saw_however_the_kernel_writes_back(mounted_vau
         again.unmount()
     finally:
         again.close()
+
+
+@pytest.mark.parametrize("way", ["rmdir", "rename"])
+def test_a_folder_that_is_gone_can_be_looked_at_while_it_is_open(folder: Path, way: str) -> None:
+    gone, other = folder / "gone", folder / "other"
+    gone.mkdir()
+    other.mkdir()
+    descriptor = os.open(gone, os.O_RDONLY)
+    try:
+        before = os.fstat(descriptor)
+        if way == "rmdir":
+            gone.rmdir()
+        else:
+            other.rename(gone)
+        after = os.fstat(descriptor)
+        assert (after.st_ino, after.st_nlink, after.st_mode) == (before.st_ino, 0, before.st_mode)
+        assert os.listdir(descriptor) == []
+        assert error_of(lambda: os.mkdir("new", dir_fd=descriptor)) == errno.ENOENT
+        os.fchmod(descriptor, 0o700)
+        assert os.fstat(descriptor).st_mode == stat.S_IFDIR | 0o700
+    finally:
+        os.close(descriptor)
+
+
+def test_a_folder_that_was_open_when_the_filesystem_died_leaves_nothing(mounted_vault: MountedVault) -> None:
+    top = mounted_vault.path
+    (top / "gone").mkdir()
+    files = os.statvfs(top).f_files - os.statvfs(top).f_ffree
+    descriptor = os.open(top / "gone", os.O_RDONLY)
+    (top / "gone").rmdir()
+    (top / "file").touch()
+    with (top / "file").open("rb") as stream:
+        os.fsync(stream.fileno())
+    mounted_vault.kill()
+    os.close(descriptor)
+    again = MountedVault(mounted_vault.folder)
+    try:
+        assert os.listdir(again.path) == ["file"]
+        assert os.statvfs(again.path).f_files - os.statvfs(again.path).f_ffree == files
+        again.unmount()
+    finally:
+        again.close()
+
+
+def test_removing_a_tree_leaves_no_inode(mounted_vault: MountedVault) -> None:
+    top = mounted_vault.path
+
+    def inodes() -> int:
+        found = os.statvfs(top)
+        return found.f_files - found.f_ffree
+
+    before = inodes()
+    for number in range(50):
+        (top / "tree" / str(number) / "below").mkdir(parents=True)
+    assert inodes() == before + 101
+    shutil.rmtree(top / "tree")
+    assert eventually(lambda: inodes() == before)

@@ -1,17 +1,20 @@
 """Names: looks them up, and plans their creation, removal and renaming."""
 
 import stat
+from contextlib import suppress
 
 from vaultfs.errors import (
     Exists,
     InvalidArgument,
     IsADirectory,
     NameTooLong,
+    NoSpace,
     NotADirectory,
     NotEmpty,
     NotFound,
     NotPermitted,
     TooManyLinks,
+    WriteFailed,
 )
 from vaultfs.format.constants import MAX_LINKS, MAX_NAME, MAX_TARGET, ORPHANS_ID, ROOT_ID, SHARED_ID
 from vaultfs.sealing.entries import Entry, encode_entry
@@ -238,8 +241,16 @@ def _load_to_drop(state: State, inode: Inode) -> None:
 
 
 def _purges(state: State, inode: Inode) -> bool:
-    """Whether an inode can go with its last name, nobody having it open."""
-    return inode.id not in state.opens
+    """Whether an inode can go with its last name: nobody has it open, or works in it if it is a directory."""
+    return inode.id not in state.opens and not (stat.S_ISDIR(inode.mode) and inode.id in state.known)
+
+
+def purge_forgotten(core: Core, inode_id: int) -> None:
+    """Remove a directory without a name nobody works in any more; if that fails it stays for the next open."""
+    inode = core.state.find_inode(inode_id)
+    if inode is not None and inode.nlink == 0 and stat.S_ISDIR(inode.mode):
+        with suppress(NoSpace, WriteFailed):
+            purge_closed(core, inode_id)
 
 
 def purge_closed(core: Core, inode_id: int) -> None:

@@ -106,11 +106,12 @@ class Vault:
         self._state.known[inode_id] = self._state.known.get(inode_id, 0) + count
 
     def forget(self, inode_id: int, count: int) -> None:
-        """Take back `count` times `remember`."""
+        """Take back `count` times `remember`; the last time removes a directory without a name. May raise NotReady."""
         left = self._state.known.get(inode_id, 0) - count
         if left > 0:
             self._state.known[inode_id] = left
         else:
+            namespace.purge_forgotten(self._core, inode_id)
             self._state.known.pop(inode_id, None)
             self._state.parents.pop(inode_id, None)
 

@@ -56,7 +56,10 @@ def _put(path: Path, script: str) -> None:
 
 
 def _put_mount_program(path: Path, kind: str, place: Target) -> None:
-    """What mount(8) runs for `-t fuse.PROGRAM`; both filesystems have the same password."""
+    """What mount(8) runs for `-t fuse.PROGRAM`; both filesystems have the same password.
+
+    umount(8) returns while the process behind the mount still closes the store: a vault is locked (40) until then.
+    """
     if kind == "vaultfs":
         command = [*vaultfs_command(), "mount", "--quiet", "--passfile", str(place.password)]
     else:
@@ -65,5 +68,8 @@ def _put_mount_program(path: Path, kind: str, place: Target) -> None:
         path,
         f"export PYTHONPATH={shlex.quote(str(ROOT))}\n"
         "name=$1; mountpoint=$2; shift 2\n"
-        f'exec {shlex.join(command)} "$@" -o "fsname=$name" "{place.folder.parent}/$name/store" "$mountpoint"',
+        "for attempt in $(seq 100); do\n"
+        f'{shlex.join(command)} "$@" -o "fsname=$name" "{place.folder.parent}/$name/store" "$mountpoint" 2>"$0.log"\n'
+        "code=$?; [ $code = 40 ] || break; sleep 0.1\n"
+        'done\ncat "$0.log" >&2; exit $code',
     )

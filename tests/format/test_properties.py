@@ -1,6 +1,7 @@
 """Properties of the format's code: what is encoded reads back the same, and any other bytes are Damaged."""
 
 import contextlib
+import stat
 import struct
 from collections.abc import Callable
 
@@ -37,6 +38,7 @@ from vaultfs.sealing.entries import (
     encode_pointer,
     encode_xattrs,
     entry_id_and_mode,
+    glance,
 )
 from vaultfs.sealing.frames import NO_TAG, FrameCipher, Items
 from vaultfs.sealing.journal import (
@@ -72,6 +74,23 @@ def test_entries_read_back(entry: Entry):
     data = encode_entry(entry)
     assert decode_entry(data) == entry
     assert entry_id_and_mode(data) == (entry.id, entry.mode)
+
+
+@given(some.entries | some.entries.map(lambda entry: entry._replace(device=0, target=b"", xattrs={})), some.sections)
+def test_a_glance_at_an_entry_sees_what_is_there_or_nothing(entry: Entry, section: ContentSection):
+    entry = entry._replace(content=encode_content(section) if entry.content else b"")
+    seen = glance(encode_entry(entry))
+    if entry.device or entry.target or entry.xattrs:
+        assert seen is None
+    else:
+        assert seen is not None
+        stored = section.stored if entry.content and stat.S_ISREG(entry.mode) else 0
+        assert seen == (*entry[:9], stored)
+
+
+@given(some.pointers)
+def test_a_glance_at_a_hard_link_sees_nothing(pointer: Pointer):
+    assert glance(encode_pointer(pointer)) is None
 
 
 @given(some.pointers)

@@ -299,6 +299,12 @@ class FileOnDisk:
         self.disk.step()
         self.durable = self.content
 
+    def read_ahead(self, size: int, offset: int) -> None:
+        pass
+
+    def write_back(self) -> None:
+        pass
+
     def allocate(self, size: int) -> None:
         raise AssertionError
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.mounting import needs_fuse
+from tests.support.mounting import MountedVault, needs_fuse
 
 pytestmark = [pytest.mark.mount, needs_fuse]
 
@@ -174,3 +174,47 @@ def test_errors_have_their_numbers(folder: Path) -> None:
         with pytest.raises(OSError) as failure:
             act()
         assert failure.value.errno == number
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a device, which needs root")
+def test_a_listing_after_a_remount_tells_the_same_of_all_kinds(mount_vault: Callable[..., MountedVault]) -> None:
+    """Listed entries are looked at in a quicker way than others: what it cannot tell has to come the long way."""
+    vault = mount_vault()
+    folder = vault.path / "folder"
+    folder.mkdir()
+    (folder / "directory").mkdir(mode=0o2750)
+    (folder / "full directory").mkdir()
+    (folder / "full directory" / "file").touch()
+    (folder / "empty").touch()
+    (folder / "file").write_bytes(b"x" * 5000)
+    (folder / "large").write_bytes(bytes(3 << 20))
+    with (folder / "sparse").open("wb") as stream:
+        stream.seek(10 << 20)
+        stream.write(b"x" * 200_000)
+    (folder / "with attribute").write_bytes(b"x" * 100)
+    os.setxattr(folder / "with attribute", "user.note", b"value")
+    (folder / "link").symlink_to("file")
+    (folder / "first name").write_bytes(b"y" * 70_000)
+    (folder / "second name").hardlink_to(folder / "first name")
+    os.mkfifo(folder / "pipe")
+    os.mknod(folder / "device", stat.S_IFCHR | 0o600, os.makedev(10, 229))
+    for number, entry in enumerate(sorted(folder.iterdir())):
+        os.chown(entry, number, number + 1, follow_symlinks=False)
+        os.utime(entry, ns=(number * 10**9 + 1, number * 10**9 + 2), follow_symlinks=False)
+    before = seen(folder)
+    vault = vault.remount()
+    assert seen(folder) == before
+    vault.unmount()
+
+
+def seen(folder: Path) -> dict[str, tuple[int, ...]]:
+    """What stat tells of each entry, asked for as `ls -l` does: right after the listing."""
+    with os.scandir(folder) as entries:
+        return {
+            entry.name: (
+                found.st_ino, found.st_mode, found.st_nlink, found.st_uid, found.st_gid, found.st_rdev, found.st_size,
+                found.st_blocks, found.st_mtime_ns, found.st_ctime_ns,
+            )
+            for entry in entries
+            for found in [entry.stat(follow_symlinks=False)]
+        }  # fmt: skip

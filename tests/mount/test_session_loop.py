@@ -22,7 +22,7 @@ def lock(loop: "session_loop._Trio") -> "session_loop._ReaderLock":
 def loop(monkeypatch: pytest.MonkeyPatch) -> "session_loop._Trio":
     """What pyfuse3 takes for trio while the test runs."""
     monkeypatch.setitem(vars(pyfuse3), "trio", trio)
-    assert session_loop.install()
+    assert session_loop.install(lambda: False)
     found = vars(pyfuse3)["trio"]
     assert isinstance(found, session_loop._Trio)
     return found
@@ -50,7 +50,7 @@ def test_everything_else_is_trio_itself(loop: "session_loop._Trio") -> None:
 def test_another_pyfuse3_keeps_its_own_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(vars(pyfuse3), "trio", trio)
     monkeypatch.setattr(pyfuse3, "__version__", "4.0.0")
-    assert not session_loop.install()
+    assert not session_loop.install(lambda: False)
     assert vars(pyfuse3)["trio"] is trio
 
 

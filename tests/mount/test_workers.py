@@ -14,7 +14,7 @@ from vaultfs.mount.workers import Workers
 def running(test: Callable[[Workers], Coroutine[Any, Any, None]]) -> None:
     """Run an async test with workers whose threads have ended afterwards."""
     before = threading.active_count()
-    workers = Workers()
+    workers = Workers(16)
     trio.run(test, workers)
     workers.close()
     latest = time.monotonic() + 10

@@ -157,6 +157,18 @@ def test_reading_leaves_access_times_alone(store: DirectoryStore) -> None:
     assert path.stat().st_atime_ns == 0
 
 
+def test_allocated_room_is_really_written(store: DirectoryStore) -> None:
+    """Room that is only reserved counts as a hole, and costs more at the first sync of bytes written there."""
+    file = store.create("objects/a")
+    file.write([b"abc"], 0)
+    file.allocate((3 << 20) + 5)
+    file.sync()
+    with open(Path(store.description, "objects/a"), "rb") as stream:
+        assert stream.read() == b"abc" + bytes((3 << 20) + 2)
+        assert os.lseek(stream.fileno(), 0, os.SEEK_HOLE) == (3 << 20) + 5
+    file.close()
+
+
 @needs_root
 def test_a_full_disk_says_so_for_writes_and_allocations(tmp_path: Path) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", tmp_path], check=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.faultystore import SYNCS, Fault, FaultyStore
-from tests.support.memorystore import MemoryStore
+from tests.support.memorystore import MemoryFile, MemoryStore
 from tests.support.recordingstore import RecordingStore, Sync, SyncFolder
 from vaultfs.store.directory import DirectoryStore
 from vaultfs.store.handles import HandleCache
@@ -336,3 +336,47 @@ def test_the_descriptor_limit_is_raised() -> None:
         "assert f() == hard == f() == r.getrlimit(r.RLIMIT_NOFILE)[0]"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_what_was_written_is_written_back_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[MemoryFile] = []
+    monkeypatch.setattr(MemoryFile, "write_back", lambda file: started.append(file))  # noqa: PLW0108 - bound by that
+    cache = HandleCache(MemoryStore(), 10)
+    for path in ("a", "b", "c"):
+        cache.create(path)
+        cache.write(path, [b"x"], 0)
+    cache.write("a", [b"y"], 1)
+    cache.drop("b")
+    cache.sync(["c"])
+    cache.write_back()
+    assert started == [cache.get("a")]
+    cache.write_back()
+    assert len(started) == 1
+    cache.write("c", [b"z"], 0)
+    cache.write_back()
+    assert started[1:] == [cache.get("c")]
+    assert cache.unsynced() == ["a", "c"], "it is no sync"
+
+
+def test_objects_synced_together_are_on_their_way_before_the_first_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps: list[str] = []
+    monkeypatch.setattr(MemoryFile, "write_back", lambda _: steps.append("begin"))
+    monkeypatch.setattr(MemoryFile, "sync", lambda _: steps.append("sync"))
+    cache = HandleCache(MemoryStore(), 10)
+    for path in ("a", "b", "c"):
+        cache.create(path)
+        cache.write(path, [b"x"], 0)
+    cache.sync(["a", "b", "c"])
+    assert steps == ["begin"] * 3 + ["sync"] * 3
+    assert cache.unsynced() == []
+
+
+def test_reading_ahead_of_what_is_not_there_is_no_error(store: DirectoryStore) -> None:
+    cache = HandleCache(store, 10)
+    make(cache, "f/a")
+    cache.read_ahead("f/a", 1 << 20, 0)
+    cache.read_ahead("f/missing", 1 << 20, 0)
+    assert cache.get("f/a").read(10, 0) == b"f/a"
+    cache.close()

@@ -69,6 +69,12 @@ class FaultyFile:
             self._inner.write([part], offset)
         raise failure(fault.errno, self._path)
 
+    def read_ahead(self, size: int, offset: int) -> None:
+        self._inner.read_ahead(size, offset)
+
+    def write_back(self) -> None:
+        self._inner.write_back()
+
     def allocate(self, size: int) -> None:
         self._store.check("allocate", self._path)
         self._inner.allocate(size)

@@ -46,6 +46,12 @@ class MemoryFile:
             self._store.take(image.new_pages(len(data), offset))
             image.write(data, offset)
 
+    def read_ahead(self, size: int, offset: int) -> None:
+        pass
+
+    def write_back(self) -> None:
+        pass
+
     def allocate(self, size: int) -> None:
         with self._store.lock:
             image = self._open(write=True)

@@ -131,6 +131,12 @@ class RecordedFile:
             self._inner.write([data], offset)
             self._log.append(Write(self._node, offset, data, len(data)))
 
+    def read_ahead(self, size: int, offset: int) -> None:
+        pass
+
+    def write_back(self) -> None:
+        pass
+
     def allocate(self, size: int) -> None:
         with self._log.lock:
             before = self._inner.size()

@@ -4,6 +4,8 @@ import stat
 
 import pyfuse3
 
+from vaultfs.sealing.entries import Glance
+from vaultfs.vault.fileio import blocks_of
 from vaultfs.vault.inode import Inode, StatFs
 
 # A year, in seconds. One process writes the vault, so the kernel's caches go stale only by its own doing.
@@ -30,6 +32,27 @@ def attributes_of(inode: Inode, blocks: int) -> pyfuse3.EntryAttributes:
     attributes.st_mtime_ns = inode.mtime
     attributes.st_ctime_ns = inode.ctime
     return attributes
+
+
+class Glancer:
+    """Makes the records of a listing, all in one object: who replies copies each before the next."""
+
+    def __init__(self) -> None:
+        self._attributes = attributes = pyfuse3.EntryAttributes()
+        attributes.entry_timeout = attributes.attr_timeout = CACHED
+        attributes.st_rdev = 0
+        attributes.st_blksize = _BLOCK_SIZE
+
+    def attributes_of(self, seen: Glance) -> pyfuse3.EntryAttributes:
+        """The record of an inode, until the next one."""
+        attributes = self._attributes
+        (
+            attributes.st_ino, attributes.st_mode, attributes.st_uid, attributes.st_gid, attributes.st_nlink, size,
+            attributes.st_atime_ns, attributes.st_mtime_ns, attributes.st_ctime_ns, stored,
+        ) = seen  # fmt: skip
+        attributes.st_size = size
+        attributes.st_blocks = blocks_of(stored, size) if stored else 0
+        return attributes
 
 
 def absent() -> pyfuse3.EntryAttributes:

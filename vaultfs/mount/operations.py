@@ -12,12 +12,14 @@ import pyfuse3
 from pyfuse3 import EntryAttributes, FileInfo, ReaddirToken, RequestContext, SetattrFields, StatvfsData
 
 from vaultfs.errors import Damaged, NoAttribute, NotFound, NotSupported
-from vaultfs.mount.attributes import absent, attributes_of, dot, filesystem_attributes, unreadable
+from vaultfs.mount.attributes import Glancer, absent, attributes_of, dot, filesystem_attributes, unreadable
 from vaultfs.mount.listing import Listings
+from vaultfs.mount.prefetch import Prefetcher
 from vaultfs.mount.runner import Runner
 from vaultfs.mount.settling import SETTLE, Settler
 from vaultfs.mount.syncing import Syncer
 from vaultfs.mount.translation import handler
+from vaultfs.mount.workers import Workers
 from vaultfs.vault.inode import Inode, SetAttr
 from vaultfs.vault.readplan import ReadPlan
 from vaultfs.vault.vault import Vault
@@ -25,6 +27,8 @@ from vaultfs.vault.vault import Vault
 _DOTS = (b".", b"..")
 # ls -l asks for it, file by file until it hears that there is no such thing on this filesystem.
 _LABEL = b"security.selinux"
+# Bytes written until the disk is set to work on them. Left to the kernel it would idle until the fsync.
+_WRITE_BACK = 8 << 20
 
 
 class VaultOperations(pyfuse3.Operations):
@@ -39,15 +43,19 @@ class VaultOperations(pyfuse3.Operations):
     enable_writeback_cache = True
     enable_acl = True
 
-    def __init__(self, vault: Vault, runner: Runner) -> None:
+    def __init__(self, vault: Vault, runner: Runner, guessers: Workers) -> None:
         super().__init__()
         self._vault = vault
         self._run = runner.run
         self._change = runner.change
         self._wait = runner.wait
+        self._guessers = guessers
+        self._prefetcher = Prefetcher(vault, guessers)
+        self._unwritten = 0  # bytes since write-back was last begun
         self._syncer = Syncer(vault, runner)
         self._settler = Settler(vault, runner.checkpointer, self._syncer)
         self._listings = Listings()
+        self._glancer = Glancer()
         self._absent = absent()
         # Files whose times the kernel has written back. It may do so while some of their pages are still on their
         # way, and says so again after any later write: no time of ours may replace the one programs have seen.
@@ -178,7 +186,12 @@ class VaultOperations(pyfuse3.Operations):
 
     @handler
     async def write(self, fh: int, off: int, buf: bytes) -> int:
-        return await self._change(self._vault.write, fh, off, buf, fh in self._timed)
+        written = await self._change(self._vault.write, fh, off, buf, fh in self._timed)
+        self._unwritten += written
+        if self._unwritten > _WRITE_BACK:
+            self._unwritten = 0
+            self._guessers.start(self._vault.write_back)
+        return written
 
     @handler
     async def fsync(self, fh: int, datasync: bool) -> None:
@@ -201,9 +214,14 @@ class VaultOperations(pyfuse3.Operations):
         listing = self._listings[fh]
         if start_id == 0:
             listing.entries = await self._run(self._names, listing.directory)
+            self._prefetcher.listed(listing.directory)
         for position in range(start_id, len(listing.entries)):
             name, inode = listing.entries[position]
-            attributes = await self._listed(listing.directory, name, inode)
+            attributes: EntryAttributes | None
+            if (seen := self._vault.glance(listing.directory, name)) is not None:
+                attributes = self._glancer.attributes_of(seen)
+            else:
+                attributes = await self._listed(listing.directory, name, inode)
             if attributes is not None and not self._reply(token, name, attributes, position + 1):
                 break
 
@@ -260,6 +278,7 @@ class VaultOperations(pyfuse3.Operations):
 
     async def _content(self, plan: ReadPlan) -> bytes:
         content = plan.run(False)
+        self._prefetcher.read(plan.inode_id, plan.offset, plan.size, content is None)
         if content is None:
             content = await self._wait(plan.size, plan.run, True)
         return cast(bytes, content)  # pyfuse3 takes any buffer, and says bytes

@@ -6,9 +6,14 @@ from typing import TypeVar, TypeVarTuple
 import trio
 
 from vaultfs.mount.checkpointer import Checkpointer
-from vaultfs.mount.misses import LARGEST_MEASURED, Misses
+from vaultfs.mount.latency import QUICK_READ, QUICK_SYNC, Latency
 from vaultfs.mount.workers import Workers
 from vaultfs.vault.waits import NeedCheckpoint, NotReady
+
+# Bytes. A larger read is worth the hop to a worker in any case, and is decrypted there beside other requests; a sync
+# of more takes longer than the small ones that tell how quick the disk is.
+_LARGEST_READ = 128 << 10
+_LARGEST_SYNC = 256 << 10
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -19,7 +24,8 @@ class Runner:
 
     def __init__(self, workers: Workers, checkpointer: Checkpointer) -> None:
         self.workers = workers
-        self.misses = Misses()
+        self._reads = Latency(QUICK_READ)
+        self._syncs = Latency(QUICK_SYNC)
         self.checkpointer = checkpointer
 
     async def run(self, operation: Callable[[*Ts], T], *args: *Ts) -> T:
@@ -48,8 +54,15 @@ class Runner:
 
     async def wait(self, size: int | None, reading: Callable[[*Ts], T], *args: *Ts) -> T:
         """Call what reads about `size` bytes from the store, where waiting for it does the least harm."""
-        if size is None or size > LARGEST_MEASURED:
-            return await self.workers.run(reading, *args)
-        if self.misses.are_quick:
-            return self.misses.timed(reading, *args)
-        return await self.workers.run(self.misses.timed, reading, *args)
+        return await self._wait(self._reads, size is not None and size <= _LARGEST_READ, reading, *args)
+
+    async def sync(self, size: int, syncing: Callable[[], None]) -> None:
+        """Call what makes about `size` bytes of one file durable, likewise."""
+        await self._wait(self._syncs, size <= _LARGEST_SYNC, syncing)
+
+    async def _wait(self, latency: Latency, small: bool, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        if not small:
+            return await self.workers.run(function, *args)
+        if latency.is_quick:
+            return latency.timed(function, *args)
+        return await self.workers.run(latency.timed, function, *args)

@@ -13,6 +13,7 @@ import trio
 
 from vaultfs.errors import FuseUnavailable, VaultfsError
 from vaultfs.mount import session_loop
+from vaultfs.mount.allocator import keep_freed_memory
 from vaultfs.mount.checkpointer import Checkpointer
 from vaultfs.mount.ending import Ending
 from vaultfs.mount.notify import notify
@@ -30,6 +31,8 @@ _log = logging.getLogger("vaultfs.mount")
 _SWITCH_INTERVAL = 0.0001
 # Allocations between collections of the youngest generation, and how many of those the older ones wait for.
 _COLLECTION = (50_000, 20, 50)
+# Threads for what is waited for, and for what is only read ahead: that must not stand in the way.
+_WORKERS, _GUESSERS = 16, 4
 # pyfuse3 keeps this many idle tasks, so that a burst of requests finds them ready.
 _IDLE_TASKS = 8
 
@@ -46,6 +49,7 @@ def serve(vault: Vault, mountpoint: str, options: MountOptions, on_ready: Callab
     gc.freeze()
     gc.set_threshold(*_COLLECTION)
     raise_descriptor_limit()
+    keep_freed_memory()
     with _signals_ignored():
         try:
             _serve(vault, mountpoint, options, on_ready)
@@ -55,10 +59,11 @@ def serve(vault: Vault, mountpoint: str, options: MountOptions, on_ready: Callab
 
 
 def _serve(vault: Vault, mountpoint: str, options: MountOptions, on_ready: Callable[[], None]) -> None:
-    workers = Workers()
+    workers, guessers = Workers(_WORKERS), Workers(_GUESSERS)
     checkpointer = Checkpointer(vault, workers)
     kind = PlainOperations if options.noxattr else VaultOperations
-    operations = kind(vault, Runner(workers, checkpointer))
+    operations = kind(vault, Runner(workers, checkpointer), guessers)
+    session_loop.install(lambda: workers.have_ended_some)
     _mount(operations, mountpoint, options)
     ending = Ending(operations, workers, mountpoint)
     try:
@@ -67,11 +72,11 @@ def _serve(vault: Vault, mountpoint: str, options: MountOptions, on_ready: Calla
         raise VaultfsError(f"the connection to the kernel failed: {failures.exceptions[0]}") from failures
     finally:
         workers.close()
+        guessers.close()
         pyfuse3.close(unmount=not ending.detached)
 
 
 def _mount(operations: VaultOperations, mountpoint: str, options: MountOptions) -> None:
-    session_loop.install()
     try:
         pyfuse3.init(operations, mountpoint, libfuse_options(options))
     except RuntimeError as error:

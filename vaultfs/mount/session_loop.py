@@ -1,22 +1,26 @@
 """Makes pyfuse3's wait for the next request cheap: a stand-in for the parts of trio its session loop uses.
 
 pyfuse3 looks `trio` up in its own module, which its asyncio mode relies on. With trio's own Lock and wait_readable
-each request passes through trio's scheduler three times; here a busy session passes through it once a millisecond.
+each request passes through trio's scheduler three times; here a busy session passes through it every few milliseconds,
+and whenever a worker thread has ended something.
 """
 
 import logging
 import select
 import time
+from collections.abc import Callable
 
 import pyfuse3
 import trio
+
+from vaultfs.mount.handshake import Handshake, is_fuse_device
 
 _log = logging.getLogger("vaultfs.mount")
 
 # In these, the loop takes one Lock around one wait_readable of the session's descriptor, and reads once after it.
 _KNOWN_VERSIONS = ("3.4.", "3.5.")
-_TURN = 0.001  # seconds a busy session may keep trio's other tasks (checkpoints, ends of reads) waiting
-_SPIN = 0.00004  # seconds to look for a request that is likely to follow at once; a park and wake-up cost as much
+_TURN = 0.004  # seconds a busy session may keep trio's other tasks waiting, if none is known to have become ready
+_SPIN = 0.0001  # seconds to look for a request that is likely to follow at once; a park and wake-up cost as much
 
 
 class _ReaderLock:
@@ -47,8 +51,10 @@ class _ReaderLock:
 class _Readiness:
     """Waits until the session's descriptor is readable: by looking, then by spinning if that has paid, then parked."""
 
-    def __init__(self) -> None:
+    def __init__(self, others_wait: Callable[[], bool]) -> None:
+        self._others_wait = others_wait
         self._poll: select.poll | None = None
+        self._handshake: Handshake | None = None
         self._turn_ends = 0.0
         self._spins = False
 
@@ -57,8 +63,17 @@ class _Readiness:
         if self._poll is None:
             self._poll = select.poll()
             self._poll.register(fd, select.POLLIN)
+            if is_fuse_device(fd):
+                await trio.lowlevel.wait_readable(fd)
+                self._handshake = Handshake(fd)
+                self._handshake.begin()
+                return
+        if self._handshake is not None:
+            self._handshake.end()
+            self._handshake = None
         now = time.monotonic()
-        if now < self._turn_ends and (self._poll.poll(0) or (self._spins and self._spin(self._poll, now))):
+        in_turn = now < self._turn_ends and not self._others_wait()
+        if in_turn and (self._poll.poll(0) or (self._spins and self._spin(self._poll, now))):
             return
         await trio.lowlevel.wait_readable(fd)
         woken = time.monotonic()
@@ -70,14 +85,16 @@ class _Readiness:
         while time.monotonic() < latest:
             if poll.poll(0):
                 return True
+            if self._others_wait():
+                return False
         return False
 
 
 class _LowLevel:
     """`trio.lowlevel` with another wait_readable."""
 
-    def __init__(self) -> None:
-        self.wait_readable = _Readiness().wait_readable
+    def __init__(self, others_wait: Callable[[], bool]) -> None:
+        self.wait_readable = _Readiness(others_wait).wait_readable
 
     def __getattr__(self, name: str) -> object:
         return getattr(trio.lowlevel, name)
@@ -88,20 +105,21 @@ class _Trio:
 
     Lock = _ReaderLock
 
-    def __init__(self) -> None:
-        self.lowlevel = _LowLevel()
+    def __init__(self, others_wait: Callable[[], bool]) -> None:
+        self.lowlevel = _LowLevel(others_wait)
 
     def __getattr__(self, name: str) -> object:
         return getattr(trio, name)
 
 
-def install() -> bool:
+def install(others_wait: Callable[[], bool]) -> bool:
     """Use the stand-in for the sessions of this process that begin from now on; False if pyfuse3 is one not known.
 
+    `others_wait` tells whether a task other than the session's is ready to go on, as far as is known without trio.
     With another pyfuse3 nothing is changed: its own loop works, at the speed it has.
     """
     if not pyfuse3.__version__.startswith(_KNOWN_VERSIONS) or vars(pyfuse3).get("trio") is None:
         _log.info("pyfuse3 %s is not known here, and runs its own session loop", pyfuse3.__version__)
         return False
-    vars(pyfuse3)["trio"] = _Trio()
+    vars(pyfuse3)["trio"] = _Trio(others_wait)
     return True

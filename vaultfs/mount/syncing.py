@@ -63,6 +63,6 @@ class Syncer:
         assert joined.plan is not None
         joined.flushed = True
         try:
-            await self._runner.workers.run(joined.plan.flush_journal)
+            await self._runner.sync(joined.plan.journal_size, joined.plan.flush_journal)
         except Exception as error:
             joined.error = error

@@ -1,6 +1,7 @@
 """The worker threads of a mount: where blocking reads, syncs and checkpoints run."""
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, TypeVar, TypeVarTuple
@@ -8,18 +9,16 @@ from typing import Any, TypeVar, TypeVarTuple
 import trio
 from trio.lowlevel import Abort, Task, TrioToken
 
-_THREADS = 16
-
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
 class _Job:
-    """One call, the task that waits for it, and what came of it."""
+    """One call, the task that waits for it, if any does, and what came of it."""
 
     __slots__ = ("args", "error", "function", "result", "task")
 
-    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], task: Task) -> None:
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], task: Task | None) -> None:
         self.function = function
         self.args = args
         self.task = task
@@ -34,14 +33,17 @@ class _Job:
 
 
 class Workers:
-    """Threads that start when they are first needed and end with `close`; all of it is used from one trio run.
+    """At most `most` threads, which start when needed and end with `close`; all of it is used from one trio run.
 
     A hop there and back takes less than half of what `trio.to_thread.run_sync` does, which names its thread,
     copies the context and keeps a limiter for each call: many requests are not much longer than that.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        # Calls that have ended while their tasks do not know it yet.
+        self._ended: deque[_Job] = deque()
         self._unfinished = 0
         self._threads = 0
 
@@ -50,15 +52,27 @@ class Workers:
         await trio.lowlevel.checkpoint_if_cancelled()
         job = _Job(function, args, trio.lowlevel.current_task())
         self._unfinished += 1
-        if self._threads < min(self._unfinished, _THREADS):
+        if self._threads < min(self._unfinished, self._most):
             self._start()
         self._jobs.put(job)
         await trio.lowlevel.wait_task_rescheduled(_go_on_waiting)
         self._unfinished -= 1
+        self._ended.popleft()  # not necessarily this one: only how many there are matters
         if job.error is not None:
             raise job.error
         result: T = job.result
         return result
+
+    def start(self, function: Callable[[], object]) -> None:
+        """Call it in a worker thread, some time: nobody waits for it, and what it raises is lost."""
+        if self._threads < self._most:
+            self._start()
+        self._jobs.put(_Job(function, (), None))
+
+    @property
+    def have_ended_some(self) -> bool:
+        """Whether a task could go on, if trio came to it."""
+        return bool(self._ended)
 
     def close(self) -> None:
         """Let the threads end; nothing may be run any more."""
@@ -68,13 +82,16 @@ class Workers:
     def _start(self) -> None:
         self._threads += 1
         token = trio.lowlevel.current_trio_token()
-        threading.Thread(target=_work, args=(self._jobs, token), name=f"worker {self._threads}", daemon=True).start()
+        args = self._jobs, self._ended, token
+        threading.Thread(target=_work, args=args, name=f"worker {self._threads}", daemon=True).start()
 
 
-def _work(jobs: "SimpleQueue[_Job | None]", token: TrioToken) -> None:
+def _work(jobs: "SimpleQueue[_Job | None]", ended: "deque[_Job]", token: TrioToken) -> None:
     while (job := jobs.get()) is not None:
         job.run()
-        token.run_sync_soon(trio.lowlevel.reschedule, job.task)
+        if job.task is not None:
+            ended.append(job)
+            token.run_sync_soon(trio.lowlevel.reschedule, job.task)
 
 
 def _go_on_waiting(_: object) -> Abort:

@@ -1,10 +1,12 @@
 """A directory entry as bytes and back: everything stat(2) and open(2) need of one inode."""
 
+import stat
 import struct
 from typing import NamedTuple
 
 from vaultfs.errors import Damaged
 from vaultfs.format.constants import WRAPPED_KEY_SIZE
+from vaultfs.sealing.maps import stored_size
 
 _POINTER = struct.Struct("<HIQ")
 _FIXED = struct.Struct("<HIQIIIQqqqq")
@@ -41,6 +43,21 @@ class Entry(NamedTuple):
     target: bytes
     xattrs: Xattrs
     content: bytes
+
+
+class Glance(NamedTuple):
+    """What stat(2) tells of an inode, from an entry read only so far; `stored` is the bytes of chunk data it has."""
+
+    id: int
+    mode: int
+    uid: int
+    gid: int
+    nlink: int
+    size: int
+    atime: int
+    mtime: int
+    ctime: int
+    stored: int
 
 
 class Pointer(NamedTuple):
@@ -130,6 +147,24 @@ def decode_entry(data: bytes) -> Entry | Pointer:
     except struct.error as error:
         raise Damaged("a directory entry is cut short") from error
     return Entry._make((inode_id, mode, *fixed[3:], device, target, xattrs, content))
+
+
+def glance(data: bytes) -> Glance | None:
+    """The attributes of an encoded entry that has only such as most have; None for one to be decoded whole.
+
+    A listing looks at tens of thousands of entries; this takes a third of the time.
+    """
+    try:
+        flags, mode, inode_id, uid, gid, nlink, size, atime, mtime, ctime, _ = _FIXED.unpack_from(data)
+        stored = 0
+        if flags == _HAS_CONTENT:
+            if stat.S_ISREG(mode):
+                stored = stored_size(data, _FIXED.size)
+        elif flags:
+            return None
+    except (struct.error, Damaged):
+        return None
+    return Glance(inode_id, mode, uid, gid, nlink, size, atime, mtime, ctime, stored)
 
 
 def entry_id_and_mode(data: bytes) -> tuple[int, int]:

@@ -171,13 +171,16 @@ def decode_content(data: bytes) -> ContentSection:
     raise Damaged(f"a content section has the unknown tag {tag}")
 
 
-def stored_size(data: bytes) -> int:
-    """The bytes of chunk data a content section tells of, without reading the rest of it; raises Damaged."""
-    if not data:
+def stored_size(data: bytes, start: int = 0) -> int:
+    """The bytes of chunk data a content section tells of, without reading the rest of it; raises Damaged.
+
+    The section is `data` from `start` on.
+    """
+    if len(data) == start:
         return 0
-    if len(data) < _COMMON.size:
+    if len(data) < start + _COMMON.size:
         raise Damaged("a content section is cut short")
-    stored: int = _COMMON.unpack_from(data)[2]
+    stored: int = _COMMON.unpack_from(data, start)[2]
     return stored
 
 

@@ -33,6 +33,10 @@ class StoreFile(Protocol):
         """
         ...
 
+    def read_ahead(self, size: int, offset: int) -> None:
+        """Have `size` bytes from `offset` brought in, so that reading them need not wait soon. A hint: never fails."""
+        ...
+
     def write(self, buffers: Sequence[bytes | bytearray | memoryview], offset: int) -> None:
         """Write all the buffers, one after the other, at `offset`; a short write is an OSError.
 
@@ -41,15 +45,20 @@ class StoreFile(Protocol):
         ...
 
     def allocate(self, size: int) -> None:
-        """Make room for the first `size` bytes and lengthen the object to them (fallocate(2)), or do nothing.
+        """Make room for the first `size` bytes and lengthen the object to them, or do nothing.
 
-        A store that cannot reserve room does nothing: the object keeps its length. New bytes read as zeros.
-        Raises OSError(ENOSPC) when there is no such room.
+        Overwriting and syncing them needs no more room then, and as little else as the store can arrange. A store
+        that cannot reserve room does nothing: the object keeps its length. New bytes read as zeros. Raises
+        OSError(ENOSPC) when there is no such room; the object may have grown by then.
         """
         ...
 
     def truncate(self, size: int) -> None:
         """Set the object's length in bytes."""
+        ...
+
+    def write_back(self) -> None:
+        """Have what was written carried to the disk, so that a sync has less to wait for. A hint: never fails."""
         ...
 
     def sync(self) -> None:

@@ -1,5 +1,6 @@
 """A store in a local directory: every access goes through descriptors below one directory descriptor."""
 
+import contextlib
 import errno
 import os
 import stat
@@ -10,12 +11,13 @@ from typing import Self
 
 from vaultfs.store.api import Space
 from vaultfs.store.descriptors import not_regular, open_folder, open_regular, open_root
-from vaultfs.store.linux import fallocate
+from vaultfs.store.linux import fallocate, start_write_back
 
 _IOV_MAX = os.sysconf("SC_IOV_MAX")
 # The layout has 259 folders; their descriptors are kept open, so that opening an object is one openat(2).
 _MAX_FOLDERS = 300
 _UNTOLD = 1 << 50
+_ZEROS = memoryview(bytes(1 << 20))
 # A number no descriptor can have (the kernel's sysctl nr_open stays below it), and Python lets through to EBADF.
 _CLOSED = 0x7FFF_FFFF
 
@@ -27,6 +29,10 @@ class DirectoryFile:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        # What is read is asked for whole, and what comes next is said by `read_ahead`: the kernel's guess would only
+        # read twice as much around each chunk.
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
 
     def __del__(self) -> None:
         if self._fd != _CLOSED:
@@ -63,6 +69,11 @@ class DirectoryFile:
             del buffer[done:]
         return buffer
 
+    def read_ahead(self, size: int, offset: int) -> None:
+        """Have the kernel read these bytes into the page cache, without waiting for them."""
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(self._fd, offset, size, os.POSIX_FADV_WILLNEED)
+
     def write(self, buffers: Sequence[bytes | bytearray | memoryview], offset: int) -> None:
         """Write all the buffers, one after the other, at `offset`."""
         total = sum(map(len, buffers))
@@ -82,13 +93,23 @@ class DirectoryFile:
             done += step
 
     def allocate(self, size: int) -> None:
-        """Make room for `size` bytes, lengthening the object to them, where the file system can."""
-        if size > 0:
-            fallocate(self._fd, size)
+        """Make room for `size` bytes where the file system can, and fill what is new with zeros.
+
+        Room that is only reserved (fallocate(2) alone) costs a commit of the file system's own journal whenever bytes
+        in it are synced for the first time: 1.5 times the time of an fdatasync(2) that finds written blocks.
+        """
+        start = self.size()
+        if size > start and fallocate(self._fd, size):
+            for offset in range(start, size, len(_ZEROS)):
+                self.write((_ZEROS[: size - offset],), offset)
 
     def truncate(self, size: int) -> None:
         """Set the object's length in bytes."""
         os.ftruncate(self._fd, size)
+
+    def write_back(self) -> None:
+        """Have the kernel begin to write dirty pages, without waiting for them."""
+        start_write_back(self._fd)
 
     def sync(self) -> None:
         """Make the object's content and length durable (fdatasync(2))."""

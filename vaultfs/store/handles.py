@@ -5,6 +5,7 @@ A file with unsynced changes is never forgotten, because the kernel reports a fa
 that were open when it happened (fsync(2)); so all writing goes through the cache.
 """
 
+import contextlib
 import errno
 import resource
 from collections import OrderedDict
@@ -82,6 +83,8 @@ class HandleCache:
         self._clean: OrderedDict[str, StoreFile] = OrderedDict()
         self._unsynced: dict[str, _UnsyncedFile] = {}
         self._folders: dict[str, _Unsynced] = {}
+        # Written since the last write-back, by path.
+        self._written: dict[str, StoreFile] = {}
         self._drops = 0
 
     def get(self, path: str) -> StoreFile:
@@ -154,12 +157,27 @@ class HandleCache:
         An object whose sync has failed once fails every time: the kernel may have thrown the bytes away, and
         would report success for what is left (fsync(2)).
         """
-        for path in paths:
-            with self._lock:
-                unsynced = self._unsynced.get(path)
-            if unsynced is not None:
-                unsynced.sync(self._lock)
-                self._settle(unsynced)
+        with self._lock:
+            found = [unsynced for path in paths if (unsynced := self._unsynced.get(path)) is not None]
+        if len(found) > 1:
+            # All at once on their way, they share the commits of the file system's journal: a third of the time.
+            for unsynced in found:
+                unsynced.file.write_back()
+        for unsynced in found:
+            unsynced.sync(self._lock)
+            self._settle(unsynced)
+
+    def write_back(self) -> None:
+        """Have all that was written since the last call carried to the disk (`StoreFile.write_back`)."""
+        with self._lock:
+            written, self._written = self._written, {}
+        for file in written.values():
+            file.write_back()
+
+    def read_ahead(self, path: str, size: int, offset: int) -> None:
+        """Have a part of an object brought in (`StoreFile.read_ahead`), if there is such an object."""
+        with contextlib.suppress(OSError):
+            self.get(path).read_ahead(size, offset)
 
     def sync_folders(self, folders: Iterable[str]) -> None:
         """Make the names of objects created in these folders before the call durable; fails as `sync` does."""
@@ -177,15 +195,15 @@ class HandleCache:
         """Forget an object that is to be deleted, unsynced changes and all."""
         with self._lock:
             self._drops += 1
-            forgotten = self._clean.pop(path, None), self._unsynced.pop(path, None)
+            forgotten = self._clean.pop(path, None), self._unsynced.pop(path, None), self._written.pop(path, None)
         del forgotten  # closes, outside the lock
 
     def close(self) -> None:
         """Forget everything; what is unsynced stays so."""
         with self._lock:
             self._drops += 1
-            forgotten = self._clean, self._unsynced
-            self._clean, self._unsynced, self._folders = OrderedDict(), {}, {}
+            forgotten = self._clean, self._unsynced, self._written
+            self._clean, self._unsynced, self._folders, self._written = OrderedDict(), {}, {}, {}
         del forgotten  # closes, outside the lock
 
     def _get_closed(self, path: str) -> StoreFile:
@@ -231,6 +249,7 @@ class HandleCache:
                 unsynced = self._unsynced[path] = _UnsyncedFile(path, file)
             unsynced.busy += 1
             unsynced.changes += 1
+            self._written[path] = unsynced.file
             return unsynced
 
     def _end(self, unsynced: _Unsynced) -> None:
@@ -243,6 +262,7 @@ class HandleCache:
         surplus: list[StoreFile] = []
         with self._lock:
             if unsynced.is_clean and self._unsynced.get(unsynced.path) is unsynced:
+                self._written.pop(unsynced.path, None)
                 del self._unsynced[unsynced.path]
                 self._clean[unsynced.path] = unsynced.file
                 surplus = self._surplus()

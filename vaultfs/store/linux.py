@@ -1,4 +1,4 @@
-"""The Linux system call a store needs and Python's `os` does not have: fallocate(2)."""
+"""The Linux system calls a store needs and Python's `os` does not have: fallocate(2) and sync_file_range(2)."""
 
 import ctypes
 import errno
@@ -9,6 +9,11 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _fallocate = getattr(_libc, "fallocate64", None) or _libc.fallocate
 _fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 _fallocate.restype = ctypes.c_int
+_sync_file_range = getattr(_libc, "sync_file_range64", None) or getattr(_libc, "sync_file_range", None)
+if _sync_file_range is not None:
+    _sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    _sync_file_range.restype = ctypes.c_int
+_SYNC_FILE_RANGE_WRITE = 2
 
 
 def fallocate(fd: int, size: int) -> bool:
@@ -24,3 +29,9 @@ def fallocate(fd: int, size: int) -> bool:
         if code != errno.EINTR:
             raise OSError(code, os.strerror(code))
     return True
+
+
+def start_write_back(fd: int) -> None:
+    """Begin to write a file's dirty pages. Neither waits for them nor reports a failure: the next fdatasync(2) does."""
+    if _sync_file_range is not None:
+        _sync_file_range(fd, 0, 0, _SYNC_FILE_RANGE_WRITE)

@@ -178,7 +178,12 @@ def blocks(state: State, inode: Inode) -> int:
         return 0
     content = state.contents.get(inode.id)
     stored = content.allocated() if content is not None else stored_size(inode.content)
-    return -(-min(stored, -(-inode.size // 4096) * 4096) // 512)
+    return blocks_of(stored, inode.size)
+
+
+def blocks_of(stored: int, size: int) -> int:
+    """The 512-byte units that `stored` bytes of chunks occupy in a file of `size` bytes."""
+    return -(-min(stored, -(-size // 4096) * 4096) // 512)
 
 
 def begin_sync(core: Core, inode_id: int | None) -> SyncPlan:

@@ -50,6 +50,11 @@ class Flush:
         """Whether there is anything to sync."""
         return bool(self._files)
 
+    @property
+    def size(self) -> int:
+        """The bytes to make durable."""
+        return sum(end - journal.synced_end for journal, end in self._files)
+
     def run(self) -> None:
         """Sync, oldest file first, so that no record is durable before the ones it is chained to. Raises OSError."""
         for journal, end in self._files:

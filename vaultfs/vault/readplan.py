@@ -32,6 +32,10 @@ class _Slots:
             and last.length == chunk_size
         )
 
+    def stored_size(self, chunk_size: int) -> int:
+        """The bytes from the first slot's beginning to the last one's end."""
+        return (len(self.entries) - 1) * slot_size(chunk_size) + stored_slot_size(self.entries[-1].length)
+
 
 class _Bytes:
     """Bytes that are in memory; None stands for zeros. They begin at file offset `offset`."""
@@ -88,6 +92,14 @@ class ReadPlan:
                 return None
         return view[: self.size]
 
+    def read_ahead(self) -> None:
+        """Have what it reads from slots brought in, without waiting. Any thread."""
+        chunk_size = self._objects.chunk_size
+        for part in self._parts:
+            if isinstance(part, _Slots):
+                offset = slot_offset(part.entries[0].slot, chunk_size)
+                self._objects.handles.read_ahead(part.segment.path, part.stored_size(chunk_size), offset)
+
     def _place(self, view: memoryview, part: _Bytes) -> None:
         start = part.offset - self.offset
         chunk_size = self._objects.chunk_size
@@ -99,7 +111,7 @@ class ReadPlan:
     def _read(self, view: memoryview, part: _Slots, wait: bool) -> bool:
         chunk_size = self._objects.chunk_size
         stride = slot_size(chunk_size)
-        size = (len(part.entries) - 1) * stride + stored_slot_size(part.entries[-1].length)
+        size = part.stored_size(chunk_size)
         file = self._objects.open(part.segment.path)
         position = slot_offset(part.entries[0].slot, chunk_size)
         try:

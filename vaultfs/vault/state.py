@@ -9,7 +9,7 @@ import stat
 
 from vaultfs.errors import Damaged, NotADirectory, NotFound
 from vaultfs.format.constants import FIRST_FREE_ID, ORPHANS_ID, ROOT_ID, SHARD_BASE, SHARED_ID, SHARED_SHARDS
-from vaultfs.sealing.entries import Pointer, decode_entry, entry_id_and_mode
+from vaultfs.sealing.entries import Glance, Pointer, decode_entry, entry_id_and_mode, glance
 from vaultfs.vault.content import FileContent, NeedIndex
 from vaultfs.vault.directory import Directory
 from vaultfs.vault.directory_load import NeedDirectory
@@ -143,6 +143,18 @@ class State:
             return self.shared_inode(inode_id)
         self.parents[inode_id] = directory.id
         return inode_of_entry(entry, directory.id, name)
+
+    def glance(self, directory_id: int, name: bytes) -> Glance | None:
+        """The attributes of a name that nobody has looked at or changed; None where `listed_child` has to tell."""
+        directory = self.directories.get(directory_id)
+        found = directory.find(name) if directory is not None else None
+        if type(found) is not bytes:
+            return None
+        seen = glance(found)
+        if seen is None or self.find_inode(seen.id) is not None:
+            return None
+        self.parents[seen.id] = directory_id
+        return seen
 
     def _admit(self, directory: Directory, name: bytes, encoded: bytes) -> Inode:
         entry = decode_entry(encoded)

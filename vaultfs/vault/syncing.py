@@ -64,6 +64,12 @@ class SyncPlan:
         }
         self._flush = self._core.journal.flush()
 
+    @property
+    def journal_size(self) -> int:
+        """The bytes `flush_journal` makes durable."""
+        assert self._flush is not None
+        return self._flush.size
+
     def flush_journal(self) -> None:
         """Sync the journal. Any thread."""
         assert self._flush is not None

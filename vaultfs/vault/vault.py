@@ -4,19 +4,25 @@ Synchronous, for one owner thread, without waiting for anything but the journal'
 FilesystemError, or NotReady, before anything has changed; see `waits`.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
+from vaultfs.errors import FilesystemError
 from vaultfs.format.constants import CHUNK_SIZE_DEFAULT, MAX_NAME
 from vaultfs.keys.hierarchy import VaultKeys
+from vaultfs.sealing.entries import Glance
 from vaultfs.store.api import Store
 from vaultfs.vault import attributes, extents, fileio, lifecycle, mending, namespace, readplan
 from vaultfs.vault.checkpointing import Checkpointer, CheckpointJob
 from vaultfs.vault.core import Core
 from vaultfs.vault.inode import Inode, SetAttr, StatFs
 from vaultfs.vault.memory import GenerationMemory
+from vaultfs.vault.readahead import Neighbours, read_ahead_directories, read_ahead_files, subdirectories
 from vaultfs.vault.readplan import ReadPlan
 from vaultfs.vault.settings import DEFAULTS, Settings
 from vaultfs.vault.syncing import SyncPlan
+from vaultfs.vault.waits import NotReady
 
 
 class OpenOptions(NamedTuple):
@@ -38,6 +44,7 @@ class Vault:
         self._core = core
         self._state = core.state
         self._checkpointer = checkpointer
+        self._neighbours = Neighbours(core.state)
 
     @staticmethod
     def create(
@@ -164,6 +171,10 @@ class Vault:
         """The inode of a listed name, None if it is gone meanwhile."""
         return self._state.listed_child(self._state.directory(parent), name)
 
+    def glance(self, parent: int, name: bytes) -> Glance | None:
+        """The attributes of a listed name if they can be told at a glance; None where `readdir_entry` has to."""
+        return self._state.glance(parent, name)
+
     def replace_directory(self, path: tuple[bytes, ...], entries: dict[bytes, bytes]) -> None:
         """Let a directory hold these encoded entries from the next checkpoint on; for repair, see `mending`."""
         mending.replace_directory(self._core, path, entries)
@@ -225,6 +236,35 @@ class Vault:
     def reread(self, plan: ReadPlan) -> ReadPlan | None:
         """After Damaged: a new plan if what the old one read has moved meanwhile, else None."""
         return readplan.reread(self._state, plan)
+
+    # Reading ahead: jobs for any thread that bring things in, None where there is nothing to do
+
+    def content_ahead(self, inode_id: int, offset: int, size: int) -> Callable[[], None] | None:
+        """Brings in a part of a file that is likely to be read soon."""
+        try:
+            plan = readplan.read_plan(self._state, inode_id, offset, size)
+        except (FilesystemError, NotReady):
+            return None
+        return plan.read_ahead if plan.size else None
+
+    def write_back(self) -> None:
+        """Have content written lately carried to the disk, so that a sync has less to wait for. Any thread."""
+        self._core.objects.handles.write_back()
+
+    def position(self, inode_id: int) -> tuple[int, int] | None:
+        """(id of its directory, position among the names there) of a file, if that is known without reading."""
+        return self._neighbours.position(inode_id)
+
+    def files_ahead(self, position: int, count: int) -> Callable[[], None] | None:
+        """Brings in the beginnings of files of the directory `position` was last asked about."""
+        entries = self._neighbours.entries(position, count)
+        return partial(read_ahead_files, self._core.objects, entries) if entries else None
+
+    def directories_ahead(self, inode_id: int, count: int) -> list[Callable[[], None]]:
+        """Each brings in the names of `count` directories in a directory; not of more than a few hundred in all."""
+        entries = subdirectories(self._state, inode_id)
+        pieces = [entries[start : start + count] for start in range(0, len(entries), count)]
+        return [partial(read_ahead_directories, self._core.objects, piece) for piece in pieces]
 
     def data_range(self, inode_id: int, offset: int) -> tuple[int, int] | None:
         """(start, end) of the data at or behind `offset`, None if only a hole follows; long ranges come in pieces."""

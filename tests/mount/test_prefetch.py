@@ -1,0 +1,151 @@
+"""Reading ahead: begins when somebody reads in order, stops when not, and never changes what is read."""
+
+import os
+import random
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.support.memorystore import MemoryStore
+from tests.support.mounting import MountedVault, needs_fuse
+from tests.vault.harness import KEYS
+from vaultfs.mount.prefetch import Prefetcher
+from vaultfs.mount.workers import Workers
+from vaultfs.store.handles import HandleCache
+from vaultfs.vault.inline import Inline
+from vaultfs.vault.vault import Vault
+
+ROOT = 1
+MIB = 1 << 20
+
+
+class AtOnce(Workers):
+    """Does what it is given where it stands."""
+
+    def start(self, function: Callable[[], object]) -> None:
+        function()
+
+
+@pytest.fixture
+def brought_in(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
+    """(path, size, offset) of everything that is read ahead."""
+    found: list[tuple[str, int, int]] = []
+    monkeypatch.setattr(HandleCache, "read_ahead", lambda _, *extent: found.append(extent))
+    return found
+
+
+def vault_with(files: dict[str, int]) -> Inline:
+    """A vault just opened, with files of these sizes in folders made as needed, all listed."""
+    store = MemoryStore()
+    Vault.create(store, KEYS)
+    vault = Inline(Vault.open(store, KEYS))
+    for path, size in files.items():
+        parent = ROOT
+        *folders, name = path.split("/")
+        for folder in folders:
+            known = dict(vault.list_directory(parent))
+            parent = known.get(folder.encode()) or vault.create_inode(parent, folder.encode(), 0o40700).id
+        inode = vault.create_inode(parent, name.encode(), 0o100600)
+        for offset in range(0, size, MIB):
+            vault.write(inode.id, offset, bytes(min(size - offset, MIB)))
+    vault.vault.close()
+    return Inline(Vault.open(store, KEYS))
+
+
+def test_a_file_read_in_order_is_read_ahead_once_each_part(brought_in: list[tuple[str, int, int]]) -> None:
+    vault = vault_with({"video": 12 * MIB})
+    inode = vault.lookup(ROOT, b"video").id
+    prefetcher = Prefetcher(vault.vault, AtOnce(1))
+    for offset in range(0, 12 * MIB, MIB):
+        assert vault.read(inode, offset, MIB) == bytes(MIB)
+        prefetcher.read(inode, offset, MIB, missed=offset < 2 * MIB)
+    parts = sorted((offset, size) for _, size, offset in brought_in)
+    for (offset, size), (following, _) in pairwise(parts):
+        assert following >= offset + size - 44, "nothing is read ahead twice"
+    assert sum(size for _, size in parts) > 9 * MIB
+
+
+def test_a_file_read_here_and_there_is_not_read_ahead(brought_in: list[tuple[str, int, int]]) -> None:
+    vault = vault_with({"video": 12 * MIB})
+    inode = vault.lookup(ROOT, b"video").id
+    prefetcher = Prefetcher(vault.vault, AtOnce(1))
+    for offset in random.Random(1).sample(range(MIB, 12 * MIB, 16384), 200):
+        prefetcher.read(inode, offset, 4096, missed=True)
+    assert len(brought_in) < 5
+
+
+def test_what_is_in_memory_already_is_not_read_ahead(brought_in: list[tuple[str, int, int]]) -> None:
+    vault = vault_with({"video": 8 * MIB, **{f"photo{number:03}": 5000 for number in range(50)}})
+    prefetcher = Prefetcher(vault.vault, AtOnce(1))
+    video = vault.lookup(ROOT, b"video").id
+    for offset in range(0, 8 * MIB, MIB):
+        prefetcher.read(video, offset, MIB, missed=False)
+    for name, _ in vault.list_directory(ROOT):
+        prefetcher.read(vault.lookup(ROOT, name).id, 0, 4096, missed=False)
+    assert not brought_in
+
+
+def test_files_read_one_after_the_other_are_read_ahead_once_each(brought_in: list[tuple[str, int, int]]) -> None:
+    vault = vault_with({f"DCIM/photo{number:03}": 5000 + number for number in range(200)})
+    prefetcher = Prefetcher(vault.vault, AtOnce(1))
+    folder = vault.lookup(ROOT, b"DCIM").id
+    for position, (name, _) in enumerate(vault.list_directory(folder)):
+        prefetcher.read(vault.lookup(folder, name).id, 0, 4096, missed=position < 2)
+    paths = [path for path, _, _ in brought_in]
+    assert len(paths) == len(set(paths))
+    assert len(paths) >= 190
+
+
+def test_the_folders_of_a_listed_folder_are_read_ahead_once(brought_in: list[tuple[str, int, int]]) -> None:
+    vault = vault_with({f"{number % 20}/photo{number}": 100 for number in range(100)})
+    vault.list_directory(ROOT)
+    prefetcher = Prefetcher(vault.vault, AtOnce(1))
+    prefetcher.listed(ROOT)
+    prefetcher.listed(ROOT)
+    assert len(brought_in) == 20
+
+
+@needs_fuse
+@pytest.mark.mount
+def test_a_tree_that_changes_while_it_is_read_is_read_as_it_is(tmp_path: Path) -> None:
+    rng = random.Random(4)
+    vault = MountedVault(tmp_path)
+    try:
+        expected = {}
+        for number in range(240):
+            folder = vault.path / f"{number % 4}"
+            folder.mkdir(exist_ok=True)
+            expected[f"{number % 4}/{number:03}"] = content = rng.randbytes(rng.choice([10, 40_000, 70_000, 300_000]))
+            (folder / f"{number:03}").write_bytes(content)
+        vault = vault.remount()
+        _forget_store(vault.store)
+        for position, name in enumerate(sorted(expected)):
+            if name not in expected:
+                continue
+            assert (vault.path / name).read_bytes() == expected[name]
+            later = rng.choice(sorted(expected)[position // 2 :])
+            if position % 3 == 0:
+                expected[later] = rng.randbytes(90_000)
+                (vault.path / later).write_bytes(expected[later])
+            elif position % 3 == 1 and later != name:
+                del expected[later]
+                (vault.path / later).unlink()
+        found = {str(path.relative_to(vault.path)): path.read_bytes() for path in vault.path.glob("*/*")}
+        assert found == expected
+        vault.unmount()
+        assert "WARNING" not in vault.log
+        assert "ERROR" not in vault.log
+    finally:
+        vault.close()
+
+
+def _forget_store(store: Path) -> None:
+    """Take the store's files out of the page cache, so that reading them has to wait."""
+    for path in store.rglob("*"):
+        if path.is_file():
+            descriptor = os.open(path, os.O_RDONLY)
+            os.fdatasync(descriptor)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(descriptor)

@@ -71,6 +71,15 @@ def open_keys(
 def put_in_force(opened: OpenedKeys, header: "Header", out: Output) -> None:
     """Make the changed header the vault's, in all its copies; warns of a copy that could not be replaced.
 
+    Raises what `replace_header` does.
+    """
+    if not replace_header(opened, header, out):
+        out.note("The vault is open; its roots take the change over at its next checkpoint, or when it is unmounted.")
+
+
+def replace_header(opened: OpenedKeys, header: "Header", out: Output) -> bool:
+    """The same, without a word about the roots: False if whoever has the vault open has to take the change over.
+
     Raises LockedElsewhere if another command was quicker, HeaderUnwritable.
     """
     from vaultfs.keys.header import serialise
@@ -85,8 +94,7 @@ def put_in_force(opened: OpenedKeys, header: "Header", out: Output) -> None:
             notes = save(store, data, roots_too=ours)
     for note in notes:
         out.warn(note)
-    if not ours:
-        out.note("The vault is open; its roots take the change over at its next checkpoint, or when it is unmounted.")
+    return ours
 
 
 def costs(args: argparse.Namespace, opened: OpenedKeys) -> "Kdf":

@@ -14,6 +14,7 @@ from pyfuse3 import EntryAttributes, FileInfo, ReaddirToken, RequestContext, Set
 from vaultfs.errors import Damaged, NoAttribute, NotFound, NotSupported
 from vaultfs.mount.attributes import absent, attributes_of, dot, filesystem_attributes, unreadable
 from vaultfs.mount.listing import Listings
+from vaultfs.mount.rekeying import REKEY, Rekeyer
 from vaultfs.mount.runner import Runner
 from vaultfs.mount.settling import SETTLE, Settler
 from vaultfs.mount.syncing import Syncer
@@ -47,6 +48,7 @@ class VaultOperations(pyfuse3.Operations):
         self._wait = runner.wait
         self._syncer = Syncer(vault, runner)
         self._settler = Settler(vault, runner.checkpointer, self._syncer)
+        self._rekeyer = Rekeyer(vault, runner)
         self._listings = Listings()
         self._absent = absent()
         # Files whose times the kernel has written back. It may do so while some of their pages are still on their
@@ -220,6 +222,8 @@ class VaultOperations(pyfuse3.Operations):
 
     @handler
     async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
+        if inode == pyfuse3.ROOT_INODE and name == REKEY:
+            return self._rekeyer.progress()
         try:
             return await self._run(self._vault.getxattr, inode, name)
         except NoAttribute:
@@ -233,10 +237,8 @@ class VaultOperations(pyfuse3.Operations):
 
     @handler
     async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
-        if inode == pyfuse3.ROOT_INODE and name == SETTLE:
-            await self._settler.settle()
-            return
-        await self._change(self._vault.setxattr, inode, name, value)
+        if not await self._asked(inode, name, value):
+            await self._change(self._vault.setxattr, inode, name, value)
 
     @handler
     async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
@@ -247,6 +249,13 @@ class VaultOperations(pyfuse3.Operations):
         return filesystem_attributes(await self._run(self._vault.statfs))
 
     # What the handlers share
+
+    async def _asked(self, inode: int, name: bytes, value: bytes) -> bool:
+        """Do what setting an attribute of the top directory asks for; False if it is an attribute like any other."""
+        if inode != pyfuse3.ROOT_INODE or name not in (SETTLE, REKEY):
+            return False
+        await (self._settler.settle() if name == SETTLE else self._rekeyer.rekey(value))
+        return True
 
     async def _create(
         self, parent: int, name: bytes, mode: int, ctx: RequestContext, rdev: int = 0, target: bytes = b""
@@ -303,10 +312,9 @@ class PlainOperations(VaultOperations):
 
     @handler
     async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
-        # After one ENOSYS the kernel would never pass on the request to settle.
-        if inode != pyfuse3.ROOT_INODE or name != SETTLE:
+        # After one ENOSYS the kernel would never pass on the requests to settle and to rekey.
+        if not await self._asked(inode, name, value):
             raise pyfuse3.FUSEError(errno.EOPNOTSUPP)
-        await self._settler.settle()
 
 
 def _wanted(attr: EntryAttributes, fields: SetattrFields) -> SetAttr:

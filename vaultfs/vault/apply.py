@@ -169,6 +169,7 @@ def _purge(state: State, inode: Inode) -> None:
     if stat.S_ISDIR(inode.mode):
         epoch.purged_directories[inode.id] = inode.content
         epoch.directories.pop(inode.id, None)
+        epoch.renewed.pop(inode.id, None)
         state.directories.pop(inode.id, None)
     elif stat.S_ISREG(inode.mode):
         _purge_content(state, inode)

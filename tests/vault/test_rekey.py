@@ -1,0 +1,180 @@
+"""A change of the master key: everything goes over, nothing is lost wherever it stops, nothing of before is left."""
+
+import random
+import stat
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from tests.support.crashstore import CrashSimulator, crash_states
+from tests.support.faultystore import Fault, FaultyStore
+from tests.support.memorystore import MemoryStore
+from tests.support.recordingstore import RecordingStore
+from tests.vault.harness import ROOT, SMALL_CHUNK, TINY, Snapshot, differences, small_limits, snapshot
+from vaultfs.check.committed import CommittedTree
+from vaultfs.check.rekeying import rekey_inline
+from vaultfs.check.walker import Walker
+from vaultfs.crypto.kdf import OPEN_FLOOR, Scrypt
+from vaultfs.errors import Damaged, OpenError, WrongPassword
+from vaultfs.format.constants import OBJECT_HEADER_SIZE
+from vaultfs.format.layout import object_folders, object_name
+from vaultfs.keys.header import Unlocked, create, serialise, unlock
+from vaultfs.keys.headerfile import load, save
+from vaultfs.keys.hierarchy import VaultKeys
+from vaultfs.keys.rekey import begin, carry_over, finish
+from vaultfs.sealing.context import SealingContext
+from vaultfs.sealing.entries import Pointer, decode_entry
+from vaultfs.sealing.journal import open_journal_header
+from vaultfs.sealing.objects import open_object_header
+from vaultfs.sealing.roots import open_root
+from vaultfs.store.api import Store
+from vaultfs.vault.inline import Inline
+from vaultfs.vault.settings import Settings
+from vaultfs.vault.vault import OpenOptions, Vault
+
+PASSWORD = b"the password"
+CHEAP = Scrypt(10, 8, 1)
+CHUNK = SMALL_CHUNK
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    """Progress nobody looks at."""
+
+
+@pytest.fixture(autouse=True)
+def _small_limits() -> Iterator[None]:
+    with small_limits():
+        yield
+
+
+def opened(store: Store, made: Unlocked, settings: Settings = TINY) -> Inline:
+    options = OpenOptions(chunk_size=CHUNK, header_epoch=made.header.epoch, settings=settings)
+    return Inline(Vault.open(store, made.keys, options))
+
+
+def put(store: Store, made: Unlocked, *, roots_too: bool = True) -> None:
+    save(store, serialise(made.header, made.keys.header_mac_key), roots_too=roots_too)
+
+
+def new_vault() -> tuple[MemoryStore, Unlocked]:
+    """A vault with every kind of thing in it: hidden directories, holes, large files, an empty and a deep folder."""
+    made = create(PASSWORD, kdf=CHEAP, chunk_size=65536, minimum=OPEN_FLOOR)
+    made = made._replace(header=replace(made.header, chunk_size=65536))
+    store = MemoryStore()
+    Vault.create(store, made.keys, chunk_size=CHUNK)
+    put(store, made)
+    vault = opened(store, made)
+    make = vault.create_inode
+    folder = make(ROOT, b"folder", stat.S_IFDIR | 0o755).id
+    deep = folder
+    for name in (b"a", b"b", b"c"):
+        deep = make(deep, name, stat.S_IFDIR | 0o750).id
+    make(ROOT, b"empty", stat.S_IFDIR | 0o755)
+    make(ROOT, b"link", stat.S_IFLNK | 0o777, target=b"folder/a")
+    for place, name, size in (
+        (ROOT, b"small", 300), (folder, b"two", 2 * CHUNK), (deep, b"large", 20 * CHUNK + 7), (deep, b"none", 0),
+    ):  # fmt: skip
+        inode = make(place, name, stat.S_IFREG | 0o644)
+        vault.write(inode.id, 0, random.Random(size).randbytes(size))
+    vault.link(vault.lookup(folder, b"two").id, deep, b"two again")
+    for number in range(30):
+        make(folder, b"file %d" % number, stat.S_IFREG | 0o600)
+    vault.vault.checkpoint()
+    vault.write(vault.lookup(folder, b"file 3").id, 10 * CHUNK, b"behind a hole")
+    vault.vault.close()
+    return store, made
+
+
+def begun(store: Store, made: Unlocked) -> Unlocked:
+    """Put the header of a change that begins in force."""
+    started = begin(made)
+    slot = carry_over(made.slot, PASSWORD, started, CHEAP, OPEN_FLOOR)
+    started = started._replace(header=replace(started.header, slots=(slot,)), slot=slot)
+    put(store, started)
+    return started
+
+
+def rekeyed(store: Store, made: Unlocked) -> Unlocked:
+    """A whole change, from the header in front, in force or begun, to the last one."""
+    started = made if made.header.previous else begun(store, made)
+    vault = opened(store, started)
+    rekey_inline(vault.vault, quiet)
+    ended = started._replace(header=finish(started.header))
+    put(store, ended, roots_too=False)
+    vault.vault.close()
+    return unlock(load(store).raw, PASSWORD)
+
+
+def shown(store: Store, made: Unlocked) -> Snapshot:
+    vault = opened(store, made)
+    shot = snapshot(vault)
+    vault.vault.close()
+    return shot
+
+
+def content(store: Store, path: str) -> bytes:
+    file = store.open(path)
+    try:
+        return file.read(file.size(), 0)
+    finally:
+        file.close()
+
+
+def assert_nothing_opens(store: Store, keys: VaultKeys) -> None:
+    """No root, journal, object header, wrapped key or entry of a store opens with these keys."""
+    context = SealingContext(keys, CHUNK)
+    for path in ("root.0", "root.1"):
+        with pytest.raises(Damaged):
+            open_root(context, content(store, path))
+    for name in store.names("journal"):
+        if name != "ballast":
+            with pytest.raises(Damaged):
+                open_journal_header(context, int(name, 16), content(store, f"journal/{name}"))
+    for folder in object_folders():
+        for name in store.names(folder):
+            object_ = object_name(f"{folder}/{name}")
+            assert object_ is not None
+            with pytest.raises(Damaged):
+                open_object_header(context, object_, content(store, f"{folder}/{name}")[:OBJECT_HEADER_SIZE])
+
+
+def assert_all_under(store: Store, keys: VaultKeys, others: VaultKeys) -> int:
+    """Every wrapped key in the tree is under `keys` alone; returns how many there are."""
+    tree = CommittedTree(store, VaultKeys.from_master(keys.vault_id, bytes(32)), CHUNK)
+    tree.objects.context = SealingContext(keys, CHUNK)
+    tree.open()
+    context, foreign = SealingContext(keys, CHUNK), SealingContext(others, CHUNK)
+    problems: list[str] = []
+    walker = Walker(tree, lambda finding: problems.append(str(finding)))
+    seen = 0
+    for _, entry in walker.walk():
+        if entry.content:
+            wrapped = entry.content[:48] if stat.S_ISDIR(entry.mode) else entry.content[1:49]
+            context.unwrap_file_key(entry.id, wrapped)
+            with pytest.raises(Damaged):
+                foreign.unwrap_file_key(entry.id, wrapped)
+            seen += 1
+    assert problems == []
+    tree.close()
+    return seen
+
+
+def alone(made: Unlocked) -> VaultKeys:
+    return VaultKeys.from_master(made.header.vault_id, made.master)
+
+
+def test_everything_is_there_and_nothing_opens_with_the_old_key() -> None:
+    store, made = new_vault()
+    before = shown(store, made)
+    old_header = load(store).raw
+    ended = rekeyed(store, made)
+    assert ended.keys.previous is None
+    assert ended.header.epoch == made.header.epoch + 2
+    assert not differences(before, shown(store, ended))
+    assert_nothing_opens(store, alone(made))
+    assert assert_all_under(store, alone(ended), alone(made)) > 8
+    # The old header with the old password opens itself, and nothing behind it.
+    save(store, old_header, roots_too=False)
+    with pytest.raises(OpenError):
+        opened(store, unlock(load(store).raw, PASSWORD))

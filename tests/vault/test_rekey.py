@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 
 from tests.support.crashstore import CrashSimulator, crash_states
-from tests.support.faultystore import Fault, FaultyStore
 from tests.support.memorystore import MemoryStore
 from tests.support.recordingstore import RecordingStore
 from tests.vault.harness import ROOT, SMALL_CHUNK, TINY, Snapshot, differences, small_limits, snapshot
@@ -16,7 +15,7 @@ from vaultfs.check.committed import CommittedTree
 from vaultfs.check.rekeying import rekey_inline
 from vaultfs.check.walker import Walker
 from vaultfs.crypto.kdf import OPEN_FLOOR, Scrypt
-from vaultfs.errors import Damaged, OpenError, WrongPassword
+from vaultfs.errors import Damaged, OpenError
 from vaultfs.format.constants import OBJECT_HEADER_SIZE
 from vaultfs.format.layout import object_folders, object_name
 from vaultfs.keys.header import Unlocked, create, serialise, unlock
@@ -24,7 +23,6 @@ from vaultfs.keys.headerfile import load, save
 from vaultfs.keys.hierarchy import VaultKeys
 from vaultfs.keys.rekey import begin, carry_over, finish
 from vaultfs.sealing.context import SealingContext
-from vaultfs.sealing.entries import Pointer, decode_entry
 from vaultfs.sealing.journal import open_journal_header
 from vaultfs.sealing.objects import open_object_header
 from vaultfs.sealing.roots import open_root
@@ -178,3 +176,35 @@ def test_everything_is_there_and_nothing_opens_with_the_old_key() -> None:
     save(store, old_header, roots_too=False)
     with pytest.raises(OpenError):
         opened(store, unlock(load(store).raw, PASSWORD))
+
+
+def opens_whole(store: Store, made: Unlocked, before: Snapshot, *, finished: bool) -> None:
+    """What a cut left opens with the password, has every byte, and goes on to the end, with nothing of before left."""
+    found = unlock(load(store).raw, PASSWORD)
+    assert found.master == made.master or found.master != made.master
+    if finished:
+        assert found.keys.previous is None
+    assert not differences(before, shown(store, found))
+    if found.header.epoch == made.header.epoch or found.keys.previous is not None:
+        found = rekeyed(store, found)
+        assert not differences(before, shown(store, found))
+    assert found.master != made.master
+    assert_nothing_opens(store, alone(made))
+    assert_all_under(store, alone(found), alone(made))
+
+
+@pytest.mark.parametrize("poor", [False, True], ids=["journaling", "FAT"])
+def test_a_power_cut_at_any_operation(*, poor: bool) -> None:
+    inner, made = new_vault()
+    before = shown(inner, made)
+    store = RecordingStore(inner)
+    rekeyed(store, made)
+    simulator, rng = CrashSimulator(store.log), random.Random(5)
+    end = len(store.log)
+    tried = 0
+    for at in range(end + 1):
+        for state in crash_states(simulator, at, rng=rng, limit=8, poor=poor):
+            opens_whole(state, made, before, finished=at == end)
+            tried += 1
+    print(f"{tried} power cuts over {end} operations")
+    assert tried > 100

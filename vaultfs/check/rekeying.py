@@ -147,13 +147,16 @@ class _Look:
             self._seen += 1
             if is_outdated(self._tree.objects.context, visit.entry):
                 self._outdated += 1
-                if stat.S_ISDIR(visit.entry.mode):
+                if stat.S_ISDIR(visit.entry.mode) and not self._is_unread(visit):
                     self.batch.append(visit.place)
                     size += _length(visit.entry)
             if size >= _BATCH_BYTES or len(self.batch) >= _BATCH_DIRECTORIES or count >= _SLICE:
                 self._progress(NAMES, min(self._seen, self._total), self._total)
                 return
         self.finished = True
+
+    def _is_unread(self, visit: Visit) -> bool:
+        return bool(self.unread) and self.unread[-1].place == visit.place
 
     @property
     def unread(self) -> list[Visit]:

@@ -4,7 +4,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from vaultfs.cli import newkeys, passwords, unlocking
+from vaultfs.cli import kdfoptions, newkeys, passwords, unlocking
 from vaultfs.cli.keychanges import OpenedKeys
 from vaultfs.cli.output import Output
 from vaultfs.errors import EmptyPassword, Interrupted, KeyMistyped, PasswordUnreadable, UsageError, WrongPassword
@@ -50,7 +50,7 @@ def slots_for(args: argparse.Namespace, out: Output, opened: OpenedKeys, begun: 
         if secret is None:
             lost.append(slot)
         else:
-            kept.append(_carried(slot, secret, begun, out))
+            kept.append(_carried(args, slot, secret, begun, out))
     names = ", ".join(_name(header, slot) for slot in lost)
     if lost and not args.drop_other_keys and not out.confirm(f"These will not open the vault any more: {names}."):
         raise Interrupted("Nothing was changed.")
@@ -61,12 +61,15 @@ def slots_for(args: argparse.Namespace, out: Output, opened: OpenedKeys, begun: 
     return tuple(kept)
 
 
-def _carried(slot: "KeySlot", secret: bytes, begun: "Unlocked", out: Output) -> "KeySlot":
+def _carried(
+    args: argparse.Namespace, slot: "KeySlot", secret: bytes, begun: "Unlocked", out: Output
+) -> "KeySlot":
     from vaultfs.crypto.calibration import calibrate, is_weak
     from vaultfs.keys.rekey import carry_over
 
     with out.working("Making the key slot"):
-        return carry_over(slot, secret, begun, calibrate() if is_weak(slot.kdf) else slot.kdf)
+        kdf = kdfoptions.chosen(args) or (calibrate() if is_weak(slot.kdf) else slot.kdf)
+        return carry_over(slot, secret, begun, kdf)
 
 
 def _asked(out: Output, header: "Header", slot: "KeySlot") -> bytes | None:

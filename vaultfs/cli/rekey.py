@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vaultfs.cli import carryover, keychanges, opening, passwords, recoverypage, vaultpaths
+from vaultfs.cli import carryover, kdfoptions, keychanges, opening, passwords, recoverypage, vaultpaths
 from vaultfs.cli.keychanges import OpenedKeys
 from vaultfs.cli.output import Output
 from vaultfs.cli.progress import ProgressLine
@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     keychanges.add_arguments(parser)
     carryover.add_arguments(parser)
     recoverypage.add_arguments(parser)
+    kdfoptions.add_arguments(parser)
     vaultpaths.add_journal_dir(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     parser.epilog = (
@@ -49,6 +50,7 @@ def run(args: argparse.Namespace, out: Output) -> None:
     path = opening.store_path(args.store)
     passwords.source(args)
     recoverypage.check_arguments(args)
+    kdfoptions.chosen(args)
     loaded = opening.load_header(path, out)
     mount = _mount(path)
     if not loaded.header.previous:
@@ -89,9 +91,10 @@ def _begin(args: argparse.Namespace, out: Output, opened: OpenedKeys) -> OpenedK
     """Put a header with a new master key in force, the one before in it."""
     from vaultfs.keys import rekey
 
-    out.note(_LIMITS)
-    if os.isatty(0) and not args.yes and not out.confirm("Shall the vault have a new master key?"):
-        raise Interrupted("Nothing was changed.")
+    if os.isatty(0) and not args.yes:
+        out.note(_LIMITS)
+        if not out.confirm("Shall the vault have a new master key?"):
+            raise Interrupted("Nothing was changed.")
     begun = rekey.begin(opened.unlocked)
     slots = carryover.slots_for(args, out, opened, begun)
     begun = begun._replace(header=replace(begun.header, slots=slots))

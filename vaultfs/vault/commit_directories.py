@@ -80,8 +80,8 @@ class DirectoryWriter:
     def _renew(self) -> DirectoryCommit | None:
         """Write a directory from before a change of the master key anew, under a key of its own that is new as well.
 
-        Who has the master key from before then reads nothing that is added to it later. None if it cannot be read:
-        it stays as it is, and takes changes as ever, until it is mended.
+        Who has the master key from before then reads nothing that is added to it later. If it cannot be read it
+        stays as it is until it is mended; None if there are changes, which it takes as ever.
         """
         present, self._key = self._key, self._context.new_file_key(self._inode.id)
         try:
@@ -89,7 +89,7 @@ class DirectoryWriter:
         except Damaged as error:
             log.info("a directory keeps its key, because it cannot be read: %s", error)
             self._key = present
-            return None
+            return None if self._items else DirectoryCommit(self._inode.id, self._inode.content, {}, [])
 
     def _live_after(self, head: Head) -> tuple[int, int]:
         """(bytes of live items, number of entries) with the changes; old sizes are known while it is loaded."""

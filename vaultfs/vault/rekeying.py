@@ -10,7 +10,7 @@ import stat
 
 from vaultfs.errors import NoSpace, ReadOnly
 from vaultfs.format.constants import JOURNAL_HEADER_SIZE, OBJECT_HEADER_SIZE, ROOT_SLOTS
-from vaultfs.format.layout import journal_path, object_name, root_slot_path
+from vaultfs.format.layout import JOURNAL_FOLDER, journal_path, object_name, root_slot_path
 from vaultfs.keys.hierarchy import VaultKeys
 from vaultfs.sealing.context import SealingContext
 from vaultfs.sealing.entries import decode_head
@@ -114,6 +114,8 @@ def renew_headers(objects: Objects, folder: str) -> int:
                 objects.handles.sync(batch)
                 batch = []
     objects.handles.sync(batch)
+    # An object deleted lately may come back with a power cut, with its old header: that is over now.
+    objects.store.sync_folder(folder)
     return renewed
 
 
@@ -134,7 +136,8 @@ def _renew_header(objects: Objects, path: str, name: bytes) -> bool:
 
 
 def outdated_parts(objects: Objects) -> list[str]:
-    """The paths of roots and journals that the previous master key opens. Raises OSError."""
+    """The paths of roots and journals that the previous master key opens, or may after a power cut. Raises OSError."""
+    objects.store.sync_folder(JOURNAL_FOLDER)
     context = objects.context
     found = []
     for path in map(root_slot_path, range(ROOT_SLOTS)):

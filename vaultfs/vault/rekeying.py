@@ -7,6 +7,7 @@ headers of objects are sealed anew in their place; roots and journals are replac
 
 import errno
 import stat
+from concurrent.futures import ThreadPoolExecutor
 
 from vaultfs.errors import NoSpace, ReadOnly
 from vaultfs.format.constants import JOURNAL_HEADER_SIZE, OBJECT_HEADER_SIZE, ROOT_SLOTS
@@ -27,6 +28,8 @@ from vaultfs.vault.segment import KEY_EPOCH
 _ROOM = 4096
 # Headers written before they are synced.
 _BATCH = 256
+# Syncs at a time.
+_SYNCS = 16
 
 
 def change_keys(core: Core, checkpointer: Checkpointer, keys: VaultKeys) -> bool:
@@ -111,12 +114,22 @@ def renew_headers(objects: Objects, folder: str) -> int:
             renewed += 1
             batch.append(path)
             if len(batch) >= _BATCH:
-                objects.handles.sync(batch)
+                _sync(objects, batch)
                 batch = []
-    objects.handles.sync(batch)
+    _sync(objects, batch)
     # An object deleted lately may come back with a power cut, with its old header: that is over now.
     objects.store.sync_folder(folder)
     return renewed
+
+
+def _sync(objects: Objects, paths: list[str]) -> None:
+    """Sync objects, several at a time: each waits for the disk far longer than that has to do for it."""
+    if len(paths) < _SYNCS:
+        objects.handles.sync(paths)
+        return
+    with ThreadPoolExecutor(_SYNCS) as threads:
+        for _ in threads.map(objects.handles.sync, ([path] for path in paths)):
+            pass
 
 
 def _renew_header(objects: Objects, path: str, name: bytes) -> bool:

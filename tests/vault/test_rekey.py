@@ -333,3 +333,39 @@ def test_keys_change_under_an_open_vault() -> None:
     for each in (store, crashed):
         assert_nothing_opens(each, alone(made))
         assert_all_under(each, alone(ended), alone(made))
+
+
+def test_what_stays_in_memory_goes_over_again_and_again() -> None:
+    """An open file's inode is read once and kept, while the master key changes three times under it."""
+    store, made = new_vault()
+    vault = opened(store, made)
+    folder = vault.lookup(ROOT, b"folder").id
+    kept = [vault.lookup(folder, name).id for name in (b"two", b"file 3", b"file 4")]
+    kept.append(vault.walk(b"folder/a/b/c/large").id)
+    for inode in kept:
+        vault.open_inode(inode)
+    now = made
+    for round_ in range(3):
+        started = begin(now)
+        slot = carry_over(now.slot, PASSWORD, started, CHEAP, OPEN_FLOOR)
+        started = started._replace(header=replace(started.header, slots=(slot,)), slot=slot)
+        put(store, started, roots_too=False)
+        assert vault.vault.change_keys(started.keys)
+        if round_ == 1:
+            vault.setattr(kept[1], SetAttr(mode=0o611))
+        rekey_inline(vault.vault, quiet)
+        put(store, started._replace(header=finish(started.header)), roots_too=False)
+        now = unlock(load(store).raw, PASSWORD)
+    # Changed only now: what is written must not be what was remembered from the first key.
+    for inode in kept:
+        vault.setattr(inode, SetAttr(mode=0o600))
+    vault.write(kept[0], 10, b"changed")
+    vault.vault.checkpoint()
+    before = snapshot(vault)
+    crashed = store.copy()
+    vault.vault.close()
+    ended = unlock(load(store).raw, PASSWORD)
+    assert not differences(before, shown(crashed, ended))
+    assert not differences(before, shown(store, ended))
+    assert_nothing_opens(store, alone(made))
+    assert_all_under(store, alone(ended), alone(made))

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from vaultfs.check.committed import CommittedTree, Place
+from vaultfs.check.findings import Finding
 from vaultfs.check.walker import Visit, Walker
 from vaultfs.errors import Damaged, FilesystemError
 from vaultfs.format.constants import ROOT_ID
@@ -76,6 +77,8 @@ class Rekeying:
             if look.unread:
                 raise Damaged(_unreadable(look.unread))
             if look.is_proof:
+                if look.findings:
+                    raise Damaged(f"in a damaged vault it is not certain what needs the old key: {look.findings[0]}")
                 break
         else:
             raise FilesystemError("programs keep changing the vault, so that it cannot be seen as a whole; try again")
@@ -121,12 +124,14 @@ class Rekeying:
 class _Look:
     """One look at the whole tree of a root, a slice at a time.
 
-    `batch` are the directories of the last slice to be written anew, `unread` those that could not be read.
+    `batch` are the directories of the last slice to be written anew, `unread` those that could not be read; of what
+    else is wrong with the tree, `findings` has the first.
     """
 
     def __init__(self, vault: Vault, progress: Progress) -> None:
         self._tree = CommittedTree(vault.store, vault.keys, vault.chunk_size)
-        self._walker = Walker(self._tree, lambda finding: None)
+        self.findings: list[Finding] = []
+        self._walker = Walker(self._tree, self._found)
         self._visits: Iterator[Visit] | None = None
         self._began_with = self._tree.sealed
         self._progress = progress
@@ -157,6 +162,11 @@ class _Look:
 
     def _is_unread(self, visit: Visit) -> bool:
         return bool(self.unread) and self.unread[-1].place == visit.place
+
+    def _found(self, finding: Finding) -> None:
+        # One is enough to know; of what changes while it is looked at there may be many.
+        if not self.findings:
+            self.findings.append(finding)
 
     @property
     def unread(self) -> list[Visit]:

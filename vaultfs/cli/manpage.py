@@ -19,10 +19,10 @@ _NOTES = (
         (
             (
                 "vaultfs rekey",
-                r"After it, an old header with an old password opens nothing in the store any more. Copies of the store "
-                r"made before still open with the old key; who has both also reads what is changed later inside the "
-                r"same files, but no new file and no new name: contents are not encrypted anew. What interrupts it "
-                r"leaves a vault that opens as ever, and the same command goes on.",
+                "After it, an old header with an old password opens nothing in the store any more. Copies of the store "
+                "made before still open with the old key; who has both also reads what is changed later inside the "
+                "same files, but no new file and no new name: contents are not encrypted anew. What interrupts it "
+                "leaves a vault that opens as ever, and the same command goes on.",
             ),
         ),
     ),

@@ -17,6 +17,7 @@ from vaultfs.sealing.context import SealingContext
 from vaultfs.sealing.entries import decode_head
 from vaultfs.sealing.journal import is_outdated_journal
 from vaultfs.sealing.objects import renew_object_header
+from vaultfs.sealing.renewal import renew_section
 from vaultfs.sealing.roots import is_outdated_root
 from vaultfs.vault.checkpointing import Checkpointer
 from vaultfs.vault.core import Core
@@ -43,6 +44,9 @@ def change_keys(core: Core, checkpointer: Checkpointer, keys: VaultKeys) -> bool
     state, objects = core.state, core.objects
     if checkpointer.running or state.frozen is not None:
         return False
+    # What is in memory may still be under the keys before those in force, which the new ones know nothing of.
+    for inode in (*state.cache.values(), *state.active.inodes.values()):
+        inode.content = renew_section(objects.context, inode.id, inode.mode, inode.content)
     objects.context = SealingContext(keys, objects.chunk_size)
     for content in {*state.contents.values(), *state.active.contents.values(), *state.active.purged}:
         if content.key is not None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import CHEAP, PASSWORD
+from vaultfs.cli.check import _refuse_if_rekeyed
+from vaultfs.errors import VaultfsError
 from vaultfs.keys.header import serialise, unlock
 from vaultfs.keys.headerfile import load, save
 from vaultfs.keys.rekey import begin, carry_over
@@ -153,6 +155,14 @@ def test_an_interrupted_change_is_mentioned_and_gone_on_with(vaultfs, vault: Pat
     assert master(vault, SECOND) != old
     done = vaultfs("ls", vault, stdin=SECOND)
     assert (done.code, done.err) == (0, "")
+
+
+def test_a_check_that_is_overtaken_finds_nothing(vault: Path) -> None:
+    unlocked = unlock((vault / "vaultfs.json").read_bytes(), PASSWORD.encode())
+    _refuse_if_rekeyed(vault, unlocked)
+    begin_only(vault)
+    with pytest.raises(VaultfsError, match="during the check"):
+        _refuse_if_rekeyed(vault, unlocked)
 
 
 def test_lost_headers_on_the_way_are_rebuilt(vaultfs, vault: Path) -> None:

@@ -117,7 +117,9 @@ def test_a_mounted_vault_under_a_writer(vault: Vault, vaultfs: Run) -> None:
     old_header, old = (vault.store / "vaultfs.json").read_bytes(), master_of(vault.store)
     with writing(vault.mountpoint) as expected:
         for _ in range(2):
+            before = len(expected)
             done = vaultfs("rekey", vault.store, *CHEAP, stdin=PASSWORD)
+            assert len(expected) > before, "nothing was written meanwhile"
             assert done.code == 0, done
             assert "new master key" in done.out
             assert "still open with the old key" in done.err

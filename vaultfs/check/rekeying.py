@@ -2,8 +2,8 @@
 
 Looks at committed roots, as a check does; what is found wanting is written anew by the vault's checkpoints, a batch
 at a time. What is left to do is seen in the store alone: after an interruption it is begun again, and skips what is
-done. The change is complete once one and the same root was seen from end to end with nothing of before in it, and no
-object header, root or journal is left that the previous master key opens.
+done. The change is complete once the whole tree was seen with nothing of before in it, no directory having moved past
+that look, and no object header, root or journal is left that the previous master key opens.
 """
 
 import stat
@@ -64,9 +64,11 @@ class Rekeying:
 
         Raises Damaged if directories cannot be read, ReadOnly, NoSpace; the change is not complete then.
         """
-        # Roots and journal come under the new keys first, whatever else there is to do.
-        yield from self._renew([Place(ROOT_ID, ())])
         for _ in range(_PASSES):
+            moves = self._vault.directory_moves
+            # Roots and journal come under the new keys, whatever else there is to do; and the root that is looked at
+            # has all moves counted so far.
+            yield from self._renew([Place(ROOT_ID, ())])
             look = _Look(self._vault, self._progress)
             try:
                 while not look.finished:
@@ -76,8 +78,9 @@ class Rekeying:
                 look.close()
             if look.unread:
                 raise Damaged(_unreadable(look.unread))
-            if look.is_proof:
-                if look.findings:
+            if not look.outdated and (look.was_one_root or self._vault.directory_moves == moves):
+                # A file that moves while it is looked for is met twice, which is no damage.
+                if look.findings and look.was_one_root:
                     raise Damaged(f"in a damaged vault it is not certain what needs the old key: {look.findings[0]}")
                 break
         else:
@@ -125,7 +128,7 @@ class _Look:
     """One look at the whole tree of a root, a slice at a time.
 
     `batch` are the directories of the last slice to be written anew, `unread` those that could not be read; of what
-    else is wrong with the tree, `findings` has the first.
+    else is wrong with the tree, `findings` has the first. `outdated` counts the keys that are still under the old one.
     """
 
     def __init__(self, vault: Vault, progress: Progress) -> None:
@@ -137,7 +140,7 @@ class _Look:
         self._progress = progress
         self._total = vault.inode_count
         self._seen = 0
-        self._outdated = 0
+        self.outdated = 0
         self.finished = False
         self.batch: list[Place] = []
 
@@ -151,7 +154,7 @@ class _Look:
         for count, visit in enumerate(self._visits):
             self._seen += 1
             if is_outdated(self._tree.objects.context, visit.entry):
-                self._outdated += 1
+                self.outdated += 1
                 if stat.S_ISDIR(visit.entry.mode) and not self._is_unread(visit):
                     self.batch.append(visit.place)
                     size += _length(visit.entry)
@@ -174,9 +177,9 @@ class _Look:
         return self._walker.unread
 
     @property
-    def is_proof(self) -> bool:
-        """Whether all of it was one root's tree, and nothing in that is from before."""
-        return self.finished and not self._outdated and self._tree.sealed is self._began_with
+    def was_one_root(self) -> bool:
+        """Whether all of it was one root's tree, so that no directory can have moved past."""
+        return self._tree.sealed is self._began_with
 
     def close(self) -> None:
         """Forget what is open."""

@@ -228,9 +228,11 @@ def _move(
     target.put(new_name, inode.id)
     if not inode.shared:
         inode.parent, inode.name = target.id, new_name
-    if stat.S_ISDIR(inode.mode) and source is not target:
-        state.edit(source.id).nlink -= 1
-        state.edit(target.id).nlink += 1
+    if stat.S_ISDIR(inode.mode):
+        state.directory_moves += 1
+        if source is not target:
+            state.edit(source.id).nlink -= 1
+            state.edit(target.id).nlink += 1
 
 
 def _set_attributes(state: State, record: SetAttributes) -> None:

@@ -72,6 +72,8 @@ class State:
         self.located: set[int] = set(TOP_IDS)
         self.next_id = FIRST_FREE_ID
         self.inode_count = 0
+        # How often a directory got another name or place: who looks at the tree meanwhile may have missed it.
+        self.directory_moves = 0
 
     # Inodes
 

@@ -189,6 +189,11 @@ class Vault:
         """How many inodes there are."""
         return self._state.inode_count
 
+    @property
+    def directory_moves(self) -> int:
+        """How often a directory got another name or place since the vault was opened."""
+        return self._state.directory_moves
+
     def change_keys(self, keys: VaultKeys) -> bool:
         """Seal everything under these keys from now on; False if a checkpoint has to end first. Raises WriteFailed."""
         return rekeying.change_keys(self._core, self._checkpointer, keys)

@@ -1,5 +1,6 @@
 """`vaultfs rekey` on the command line: what is asked and refused, which keys go over, and how it goes on."""
 
+import io
 import json
 import re
 from pathlib import Path
@@ -7,7 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import CHEAP, PASSWORD
+from vaultfs.check.rekeying import HEADERS, NAMES
+from vaultfs.cli import progress
 from vaultfs.cli.check import _refuse_if_rekeyed
+from vaultfs.cli.output import Output
+from vaultfs.cli.rekey import _Phases
 from vaultfs.errors import VaultfsError
 from vaultfs.keys.header import serialise, unlock
 from vaultfs.keys.headerfile import load, save
@@ -174,11 +179,22 @@ def test_lost_headers_on_the_way_are_rebuilt(vaultfs, vault: Path) -> None:
     assert vaultfs("ls", vault, stdin=PASSWORD).code == 0
 
 
-def test_progress_is_shown(terminal, vaultfs, vault: Path, tmp_path: Path) -> None:
-    plain = tmp_path / "plain"
-    for number in range(300):
-        (plain / f"{number}").mkdir(parents=True)
-    assert vaultfs("import", plain, vault, stdin=PASSWORD).code == 0
-    done = terminal("rekey", vault, "--yes", *CHEAP, dialogue=[("Password:", f"{PASSWORD}\n")])
-    assert done.code == 0, done
-    assert "Wrapping keys [" in done.out or "Sealing headers [" in done.out
+class Terminal(io.StringIO):
+    """Something to write to that passes for a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_shown_for_each_thing_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(progress, "_INTERVAL", 0)
+    shown = Terminal()
+    with _Phases(Output(stderr=shown)) as phases:
+        phases.update("", 0, 0)
+        for done in (1, 50):
+            phases.update(NAMES, done, 100)
+        phases.update(HEADERS, 64, 256)
+    text = shown.getvalue()
+    assert re.search(r"Wrapping keys \[#+-+\]  50% 50 entries at \d+ entries/s, \d+ s left", text)
+    assert re.search(r"Sealing headers \[#+-+\]  25% 64 folders at ", text)

@@ -208,7 +208,7 @@ def test_a_power_cut_at_any_operation(*, poor: bool) -> None:
     end = len(store.log)
     tried = 0
     for at in range(end + 1):
-        if at not in (0, end) and rng.random() >= (0.5 if min(at, end - at) < 12 else 0.04):
+        if at not in (0, end) and rng.random() >= (0.6 if min(at, end - at) < 12 else 0.12):
             continue
         for state in crash_states(simulator, at, rng=rng, limit=8, poor=poor):
             opens_whole(state, made, before, finished=at == end)

@@ -17,6 +17,7 @@ from vaultfs.errors import VaultfsError
 from vaultfs.keys.header import serialise, unlock
 from vaultfs.keys.headerfile import load, save
 from vaultfs.keys.rekey import begin, carry_over
+from vaultfs.keys.rootcopies import read_copies
 from vaultfs.store.directory import DirectoryStore
 
 SECOND = "a second password entirely"
@@ -176,6 +177,23 @@ def test_lost_headers_on_the_way_are_rebuilt(vaultfs, vault: Path) -> None:
         (vault / name).unlink()
     assert vaultfs("key", "rebuild", vault, stdin=PASSWORD).code == 0
     assert vaultfs("rekey", vault, stdin=PASSWORD).code == 0
+    assert vaultfs("ls", vault, stdin=PASSWORD).code == 0
+
+
+def test_an_old_header_is_not_written_over_the_new_one(vaultfs, refused, vault: Path) -> None:
+    old = (vault / "vaultfs.json").read_bytes()
+    assert vaultfs("rekey", vault, *CHEAP, stdin=PASSWORD).code == 0
+    new = (vault / "vaultfs.json").read_bytes()
+    for name in ("vaultfs.json", "vaultfs.json.backup"):
+        (vault / name).write_bytes(old)
+    for command in (("passwd",), ("key", "add"), ("rekey",)):
+        for options in ((), ("--accept-rollback",)):
+            done = vaultfs(*command, vault, *options, *CHEAP, stdin=f"{PASSWORD}\n{SECOND}\n")
+            refused(done, 41, "key rebuild")
+    with DirectoryStore(vault, write=False) as store:
+        assert {raw for _, raw in read_copies(store)} == {new}
+    assert vaultfs("key", "rebuild", vault, stdin=PASSWORD).code == 0
+    assert (vault / "vaultfs.json").read_bytes() == new
     assert vaultfs("ls", vault, stdin=PASSWORD).code == 0
 
 

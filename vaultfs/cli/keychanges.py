@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 
 from vaultfs.cli import opening, passwords, unlocking
 from vaultfs.cli.output import Output
-from vaultfs.errors import LockedElsewhere
+from vaultfs.errors import HeaderDamaged, LockedElsewhere, RollbackRefused
 
 if TYPE_CHECKING:
     from vaultfs.crypto.kdf import Kdf
     from vaultfs.keys.header import Header, Unlocked
     from vaultfs.keys.headerfile import LoadedHeader
+    from vaultfs.store.api import Store
 
 _NO_LOCKS_HERE = (errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.ENOLCK, errno.EBADF)
 
@@ -113,10 +114,34 @@ def _not_older(path: Path, unlocked: "Unlocked", *, accept: bool) -> "Unlocked":
     header = unlocked.header
     with DirectoryStore(path, write=False) as store:
         sealed = sealed_epoch(store, unlocked.keys, header.chunk_size)
+        _refuse_another_master(store, unlocked)
     if not accept:
         refuse_older_header(header.epoch, sealed)
     # The next epoch has to be one the roots have not seen, or the header would be refused once more.
     return unlocked._replace(header=replace(header, epoch=max(header.epoch, sealed)))
+
+
+def _refuse_another_master(store: "Store", unlocked: "Unlocked") -> None:
+    """RollbackRefused if the roots hold a newer header with another master key: it must not be written over.
+
+    Whatever an older one would be changed to, nothing in the vault opens with its master key any more.
+    """
+    from vaultfs.keys.header import verify_mac
+    from vaultfs.keys.headerfile import load_from_roots
+
+    try:
+        newest = load_from_roots(store)
+    except HeaderDamaged:
+        return
+    if newest.header.epoch <= unlocked.header.epoch:
+        return
+    try:
+        verify_mac(newest.raw, unlocked.keys.header_mac_key)
+    except HeaderDamaged:
+        raise RollbackRefused(
+            "The header is from before the vault got a new master key, and opens nothing in it any more; "
+            "`vaultfs key rebuild` puts back the newer one."
+        ) from None
 
 
 @contextlib.contextmanager

@@ -51,6 +51,14 @@ class Builder:
         self.plain: dict[int, Plain] = {}
         self._lost: set[int] = set()
 
+    def on(self, vault: Vault) -> "Builder":
+        """Go on with the same files in the vault opened again."""
+        other = Builder(vault)
+        other.ids, other.plain = self.ids, self.plain
+        for path in self.ids:
+            other.fs.walk(path)  # an id says nothing of where an inode is
+        return other
+
     def make(self, path: bytes, mode: int, rdev: int = 0, target: bytes = b"", owner: tuple[int, int] = (0, 0)) -> int:
         parent, name = self._split(path)
         inode = self.fs.create_inode(parent, name, mode, *owner, rdev, target)

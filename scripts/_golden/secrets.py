@@ -11,6 +11,7 @@ from vaultfs.keys.header import Unlocked, create
 from vaultfs.keys.identity import Identity
 from vaultfs.keys.password import normalise
 from vaultfs.keys.recovery import make_shares, recovery_groups
+from vaultfs.keys.rekey import begin, carry_over
 from vaultfs.keys.slots import KEYFILE, KEYFILE_PASSWORD, PASSWORD, RECOVERY, SHARES, KeySlot, make_slot
 
 # The second one is written with compatibility characters: NFKC makes "fine golden vault VIII" of it.
@@ -33,6 +34,19 @@ def make_header() -> Unlocked:
         _slot(made, hashed + password, KEYFILE_PASSWORD),
     )
     return made._replace(header=replace(made.header, slots=(*made.header.slots, *more)))
+
+
+def begin_rekey(made: Unlocked) -> Unlocked:
+    """The header of a change of the master key that has begun, with all the ways in."""
+    begun = begin(made)
+    hashed = hashlib.sha256(KEYFILE_CONTENT).digest()
+    password = normalise(PASSWORDS["argon2id"])
+    given = (password, normalise(PASSWORDS["scrypt"]), RECOVERY_KEY, SHARED_KEY, hashed, hashed + password)
+    slots = tuple(
+        carry_over(slot, secret, begun, slot.kdf, OPEN_FLOOR)
+        for slot, secret in zip(made.header.slots, given, strict=True)
+    )
+    return begun._replace(header=replace(begun.header, slots=slots))
 
 
 def _slot(made: Unlocked, secret: bytes, kind: str, kdf: Kdf | None = None) -> KeySlot:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.format.decoder_crypto import TAG, VERSION, DecodeError, Keys, Reader, expand, open_gcm, u32
+from tests.format.decoder_crypto import TAG, VERSION, DecodeError, Keys, Reader, expand, first_of, open_gcm, u32
 from tests.format.decoder_journal import Replay, read_records
 from tests.format.decoder_tree import ROOT_ID, Node, Objects, Tree
 
@@ -73,7 +73,10 @@ def _parse_root(keys: Keys, stored: bytes) -> _Root:
     outer = Reader(stored)
     (length,) = outer.fields("I")
     nonce, sealed = outer.take(12), outer.take(length)
-    plain = Reader(open_gcm(expand(keys.metadata, b"vaultfs root"), nonce, sealed, b"R" + keys.vault_id + u32(length)))
+    aad = b"R" + keys.vault_id + u32(length)
+    plain = Reader(
+        first_of(keys.metadata, lambda key: open_gcm(expand(key, b"vaultfs root"), nonce, sealed, aad))
+    )
     version, clean, generation, epoch, _, _, _, number = plain.fields("HBQQQQQQ")
     if version != VERSION:
         raise DecodeError("another version")

@@ -6,11 +6,14 @@ import json
 import re
 import struct
 import unicodedata
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from Crypto.Cipher import AES
 from Crypto.Hash import SHA256
 from Crypto.Protocol.KDF import HKDF, scrypt
+
+T = TypeVar("T")
 
 VERSION = 1
 TAG = 16
@@ -88,6 +91,16 @@ def open_siv(key: bytes, wrapped: bytes, aad: bytes) -> bytes:
         raise DecodeError("a wrapped key does not verify") from error
 
 
+def first_of(keys: list[bytes], opened: Callable[[bytes], T]) -> T:
+    """What the first key opens that opens it; DecodeError if none does."""
+    for key in keys[:-1]:
+        try:
+            return opened(key)
+        except DecodeError:
+            continue
+    return opened(keys[-1])
+
+
 class Keys:
     """The vault's keys, by a password that opens one of the header's scrypt slots."""
 
@@ -96,15 +109,22 @@ class Keys:
         if tail is None or hashlib.sha256(header[: tail.start(2)]).hexdigest().encode() != tail[2]:
             raise DecodeError("the header is damaged")
         members = json.loads(header)
-        if (members["format"], members["version"], members["features"]) != ("vaultfs", VERSION, []):
+        if (members["format"], members["version"]) != ("vaultfs", VERSION):
             raise DecodeError("another format")
+        if members["features"] not in ([], ["rekey"]):
+            raise DecodeError("an unknown feature")
         self.vault_id = bytes.fromhex(members["vault_id"])
         self.chunk_size: int = members["chunk_size"]
         self.epoch: int = members["epoch"]
         master = self._master(members["slots"], unicodedata.normalize("NFKC", password).encode())
-        self.wrap = from_master(master, self.vault_id, b"vaultfs wrap key", 64)
-        self.headers = from_master(master, self.vault_id, b"vaultfs object headers")
-        self.metadata = from_master(master, self.vault_id, b"vaultfs metadata")
+        masters = [master]
+        if members["features"]:
+            wrapping = from_master(master, self.vault_id, b"vaultfs previous master", 64)
+            masters.append(open_siv(wrapping, bytes.fromhex(members["previous"]), b"P" + self.vault_id))
+        # The present ones, and during a change of the master key those before.
+        self.wrap = [from_master(each, self.vault_id, b"vaultfs wrap key", 64) for each in masters]
+        self.headers = [from_master(each, self.vault_id, b"vaultfs object headers") for each in masters]
+        self.metadata = [from_master(each, self.vault_id, b"vaultfs metadata") for each in masters]
         mac_key = from_master(master, self.vault_id, b"vaultfs header mac")
         if hmac.digest(mac_key, header[: tail.start(1)], "sha256").hex().encode() != tail[1]:
             raise DecodeError("the header was altered")
@@ -127,4 +147,5 @@ class Keys:
         raise DecodeError("no scrypt slot opens with this password")
 
     def file_key(self, inode_id: int, wrapped: bytes) -> bytes:
-        return open_siv(self.wrap, wrapped, b"W" + self.vault_id + u64(inode_id))
+        aad = b"W" + self.vault_id + u64(inode_id)
+        return first_of(self.wrap, lambda key: open_siv(key, wrapped, aad))

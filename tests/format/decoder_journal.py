@@ -2,10 +2,11 @@
 
 import stat
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.format.decoder_crypto import TAG, VERSION, DecodeError, Keys, Reader, expand, open_gcm, u64
+from tests.format.decoder_crypto import TAG, VERSION, DecodeError, Keys, Reader, expand, first_of, open_gcm, u64
 from tests.format.decoder_tree import (
     FIRST_SHARD,
     ORPHANS_ID,
@@ -43,14 +44,14 @@ def read_records(store: Path, keys: Keys, number: int, salt: bytes, sequence: in
     while (path := store / "journal" / f"{number:08x}").exists():
         data = path.read_bytes()
         try:
-            found_salt = _check_header(keys, number, data)
+            metadata, found_salt = first_of(keys.metadata, partial(_check_header, keys, number, data))
         except DecodeError:
             if number == first:
                 raise
             break
         if number == first and found_salt != salt:
             raise DecodeError("the journal is not the one the root names")
-        key = expand(keys.metadata, b"vaultfs journal", u64(number) + found_salt)
+        key = expand(metadata, b"vaultfs journal", u64(number) + found_salt)
         offset = JOURNAL_HEADER
         while (record := _open(keys, key, number, data, offset)) is not None:
             if (record.sequence, record.previous) != (sequence + 1, tag):
@@ -68,14 +69,15 @@ def read_records(store: Path, keys: Keys, number: int, salt: bytes, sequence: in
     return records
 
 
-def _check_header(keys: Keys, number: int, data: bytes) -> bytes:
+def _check_header(keys: Keys, number: int, data: bytes, metadata: bytes) -> tuple[bytes, bytes]:
+    """(the metadata key, the file's salt) if its header verifies under that key; DecodeError if not."""
     reader = Reader(data)
     salt, nonce, sealed = reader.take(16), reader.take(12), reader.take(64 + TAG)
-    key = expand(keys.metadata, b"vaultfs journal header", u64(number) + salt)
+    key = expand(metadata, b"vaultfs journal header", u64(number) + salt)
     plain = Reader(open_gcm(key, nonce, sealed, b"J" + keys.vault_id + u64(number)))
     if plain.fields("HQ") != (VERSION, number):
         raise DecodeError("another journal")
-    return salt
+    return metadata, salt
 
 
 def _open(keys: Keys, key: bytes, number: int, data: bytes, offset: int) -> Record | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.format.decoder_crypto import TAG, VERSION, DecodeError, Keys, Reader, expand, open_gcm, u32, u64
+from tests.format.decoder_crypto import TAG, VERSION, DecodeError, Keys, Reader, expand, first_of, open_gcm, u32, u64
 
 SEGMENT_CHUNKS, INLINE_CHUNKS, NODE_REFERENCES, ENTRY_REFERENCES = 1024, 16, 512, 16
 OBJECT_HEADER = 96
@@ -94,8 +94,13 @@ class Objects:
         data = (self.store / "objects" / digits[:2] / digits[2:]).read_bytes()
         reader = Reader(data[:OBJECT_HEADER])
         epoch, nonce, sealed = reader.take(4), reader.take(12), reader.rest()
-        key = expand(self.keys.headers, b"vaultfs object header", name)
-        plain = Reader(open_gcm(key, nonce, sealed, b"H" + self.keys.vault_id + name + epoch))
+        aad = b"H" + self.keys.vault_id + name + epoch
+        plain = Reader(
+            first_of(
+                self.keys.headers,
+                lambda key: open_gcm(expand(key, b"vaultfs object header", name), nonce, sealed, aad),
+            )
+        )
         found = plain.fields("BB6xQQ")
         if found != (kind, VERSION, inode_id, segment):
             raise DecodeError("an object's header tells of something else")

@@ -10,12 +10,14 @@ Entries: TypeAlias = dict[str, dict[str, Any]]
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 VERSIONS = sorted(path.name for path in GOLDEN.glob("v*"))
-STATES = ("clean", "unclean")
+STATES = ("clean", "unclean", "rekeying")
 
 
 def manifest(version: str) -> dict[str, Any]:
     """What must be found in the vaults of a format version."""
-    loaded: dict[str, Any] = json.loads((GOLDEN / version / "manifest.json").read_bytes())
+    loaded: dict[str, Any] = {}
+    for name in ("manifest.json", "rekeying.json"):
+        loaded |= json.loads((GOLDEN / version / name).read_bytes())
     return loaded
 
 

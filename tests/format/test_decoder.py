@@ -34,7 +34,7 @@ def test_it_finds_what_the_manifest_says(version: str, state: str):
     decoded = decode(GOLDEN / version / state, said["passwords"]["scrypt"])
     assert decoded.generation == said[state]["generation"]
     assert found_in(decoded) == said[state]["entries"]
-    assert bool(decoded.applied) == (state == "unclean")
+    assert bool(decoded.applied) == (state != "clean")
 
 
 @pytest.mark.parametrize("version", VERSIONS)

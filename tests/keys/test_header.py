@@ -327,6 +327,6 @@ def test_what_would_not_be_read_is_not_written() -> None:
     ):
         with pytest.raises(HeaderDamaged):
             serialise(header, MAC_KEY)
-    newer: Header = replace(MADE.header, features=("later",))
+    newer: Header = replace(MADE.header, cipher="later")
     with pytest.raises(UnsupportedVaultVersion):
         serialise(newer, MAC_KEY)

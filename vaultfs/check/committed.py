@@ -95,7 +95,10 @@ class CommittedTree:
         if not self.refresh():
             if any(state.missing for state in self.slots()):
                 raise PartlySynced("no root of the vault is there; let the store finish syncing, then try again")
-            raise StoreUnusable("neither root of the vault verifies, so its contents cannot be reached")
+            raise StoreUnusable(
+                "neither root of the vault verifies, so its contents cannot be reached; "
+                "if an older header was put back, `vaultfs key rebuild` has the newer one"
+            )
         assert self.sealed is not None
         return self.sealed
 

@@ -1,6 +1,7 @@
 """`vaultfs check STORE`: verify a vault, mounted or not: its structure quickly, its data on request."""
 
 import argparse
+import contextlib
 import re
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from vaultfs.cli import opening, passwords
 from vaultfs.cli.output import Output, size_text
 from vaultfs.cli.progress import ProgressLine, time_text
 from vaultfs.cli.vaultpaths import add_journal_dir, committed
-from vaultfs.errors import Damaged, UsageError
+from vaultfs.errors import Damaged, OpenError, UsageError, VaultfsError
 
 if TYPE_CHECKING:
     from vaultfs.check.checker import Checker, Progress
@@ -109,8 +110,20 @@ def _check(
         counts = _structure(checker, GenerationMemory.default(unlocked.header.vault_id).load(), out)
         verified = _data(checker, counts, run, coverage, args.rate, out) if run is not None else 0
         generation = tree.sealed.root.generation if tree.sealed is not None else 0
+    if found:
+        _refuse_if_rekeyed(path, unlocked)
     _conclude(args, out, path, found, counts, verified, time.monotonic() - begun, coverage, generation)
     return [finding for finding in found if finding.severity != Severity.NOTE]
+
+
+def _refuse_if_rekeyed(path: Path, unlocked: "Unlocked") -> None:
+    """VaultfsError if the vault has another master key by now: what was found is no fault then."""
+    from vaultfs.keys.headerfile import load, load_authentic
+    from vaultfs.store.directory import DirectoryStore
+
+    with DirectoryStore(path, write=False) as store, contextlib.suppress(OpenError):
+        if load_authentic(store, unlocked.keys.header_mac_key) is None and not load(store).notes:
+            raise VaultfsError("The vault got a new master key during the check, so what was found says nothing.")
 
 
 def _repair(

@@ -50,6 +50,8 @@ def run(args: argparse.Namespace, out: Output) -> None:
         stats_facts = [] if seen is None else insight.facts(seen)
         out.facts([("Store", str(path)), *_facts(loaded, space, holder(path)), *stats_facts])
         upkeep.remind_of_drill(path, loaded.header, out)
+        if not args.stats:
+            upkeep.remind_of_rekey(loaded.header, out)
 
 
 def _anchor(path: Path, unlocked: "Unlocked") -> str:

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 
 from vaultfs.cli import opening, passwords, unlocking
 from vaultfs.cli.output import Output
-from vaultfs.errors import LockedElsewhere
+from vaultfs.errors import HeaderDamaged, LockedElsewhere, RollbackRefused
 
 if TYPE_CHECKING:
     from vaultfs.crypto.kdf import Kdf
     from vaultfs.keys.header import Header, Unlocked
     from vaultfs.keys.headerfile import LoadedHeader
+    from vaultfs.store.api import Store
 
 _NO_LOCKS_HERE = (errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.ENOLCK, errno.EBADF)
 
@@ -71,6 +72,15 @@ def open_keys(
 def put_in_force(opened: OpenedKeys, header: "Header", out: Output) -> None:
     """Make the changed header the vault's, in all its copies; warns of a copy that could not be replaced.
 
+    Raises what `replace_header` does.
+    """
+    if not replace_header(opened, header, out):
+        out.note("The vault is open; its roots take the change over at its next checkpoint, or when it is unmounted.")
+
+
+def replace_header(opened: OpenedKeys, header: "Header", out: Output) -> bool:
+    """The same, without a word about the roots: False if whoever has the vault open has to take the change over.
+
     Raises LockedElsewhere if another command was quicker, HeaderUnwritable.
     """
     from vaultfs.keys.header import serialise
@@ -85,8 +95,7 @@ def put_in_force(opened: OpenedKeys, header: "Header", out: Output) -> None:
             notes = save(store, data, roots_too=ours)
     for note in notes:
         out.warn(note)
-    if not ours:
-        out.note("The vault is open; its roots take the change over at its next checkpoint, or when it is unmounted.")
+    return ours
 
 
 def costs(args: argparse.Namespace, opened: OpenedKeys) -> "Kdf":
@@ -105,10 +114,34 @@ def _not_older(path: Path, unlocked: "Unlocked", *, accept: bool) -> "Unlocked":
     header = unlocked.header
     with DirectoryStore(path, write=False) as store:
         sealed = sealed_epoch(store, unlocked.keys, header.chunk_size)
+        _refuse_another_master(store, unlocked)
     if not accept:
         refuse_older_header(header.epoch, sealed)
     # The next epoch has to be one the roots have not seen, or the header would be refused once more.
     return unlocked._replace(header=replace(header, epoch=max(header.epoch, sealed)))
+
+
+def _refuse_another_master(store: "Store", unlocked: "Unlocked") -> None:
+    """RollbackRefused if the roots hold a newer header with another master key: it must not be written over.
+
+    Whatever an older one would be changed to, nothing in the vault opens with its master key any more.
+    """
+    from vaultfs.keys.header import verify_mac
+    from vaultfs.keys.headerfile import load_from_roots
+
+    try:
+        newest = load_from_roots(store)
+    except HeaderDamaged:
+        return
+    if newest.header.epoch <= unlocked.header.epoch:
+        return
+    try:
+        verify_mac(newest.raw, unlocked.keys.header_mac_key)
+    except HeaderDamaged:
+        raise RollbackRefused(
+            "The header is from before the vault got a new master key, and opens nothing in it any more; "
+            "`vaultfs key rebuild` puts back the newer one."
+        ) from None
 
 
 @contextlib.contextmanager

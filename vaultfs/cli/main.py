@@ -18,7 +18,7 @@ from vaultfs.cli.output import Output
 from vaultfs.errors import Interrupted, UsageError, VaultfsError
 
 COMMANDS = (
-    "init", "mount", "umount", "passwd", "key", "drill", "passphrase", "info", "status", "sync-ready",
+    "init", "mount", "umount", "passwd", "key", "rekey", "drill", "passphrase", "info", "status", "sync-ready",
     "install-helpers", "check", "ls", "tree", "cat", "export", "import", "where", "whose", "log",
 )  # fmt: skip
 # A command whose name no module can have.

@@ -14,6 +14,18 @@ _NOTES = (
             (r"~/.config/vaultfs/NAME.conf", r"The vault that the systemd unit vaultfs@NAME opens."),
         ),
     ),
+    (
+        "A NEW MASTER KEY",
+        (
+            (
+                "vaultfs rekey",
+                "After it, an old header with an old password opens nothing in the store any more. Copies of the store "
+                "made before still open with the old key; who has both also reads what is changed later inside the "
+                "same files, but no new file and no new name: contents are not encrypted anew. What interrupts it "
+                "leaves a vault that opens as ever, and the same command goes on.",
+            ),
+        ),
+    ),
 )
 
 

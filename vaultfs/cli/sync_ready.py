@@ -4,15 +4,11 @@ import argparse
 import errno
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vaultfs.cli import opening
 from vaultfs.cli.output import Output
 from vaultfs.errors import LockedElsewhere, VaultfsError
 from vaultfs.format.layout import BALLAST_PATH, JOURNAL_FOLDER
-
-if TYPE_CHECKING:
-    from vaultfs.mount.mounttable import Mount
 
 SUMMARY = "Make a store whole in itself, so that it can be synced or copied while it is mounted."
 
@@ -26,11 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: Output) -> None:
     """Commit what a mounted vault holds back; of a closed one, see that it was closed cleanly."""
+    from vaultfs.mount.mounttable import mount_of_store
     from vaultfs.store.lock import holder
 
     path = opening.store_path(args.store)
     opening.load_header(path, out)
-    mount = _mount_of(path)
+    mount = mount_of_store(path)
     if mount is not None and not mount.read_only:
         with out.working("Writing what is left"):
             _settle(mount.path)
@@ -45,14 +42,6 @@ def run(args: argparse.Namespace, out: Output) -> None:
             "nothing is lost: mount it once and close it, then sync or copy it."
         )
     out.say(f"{_SAFE}.")
-
-
-def _mount_of(path: Path) -> "Mount | None":
-    """Where the vault in this store is mounted."""
-    from vaultfs.mount.mounttable import mounts
-
-    store = os.path.realpath(path)
-    return next((mount for mount in mounts() if mount.store and os.path.realpath(mount.store) == store), None)
 
 
 def _settle(mountpoint: str) -> None:

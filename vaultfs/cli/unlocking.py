@@ -105,4 +105,5 @@ def _try(raw: bytes, secret: bytes, kind: str, out: Output, avoid: bytes | None)
     with out.working("Unlocking"):
         unlocked = unlock(raw, secret, kind, avoid=avoid)
     upkeep.remind_of_costs(unlocked, out)
+    upkeep.remind_of_rekey(unlocked.header, out)
     return Opened(unlocked, secret)

@@ -54,6 +54,12 @@ def remind_of_costs(unlocked: "Unlocked", out: Output) -> None:
         out.note("A guess at this key costs less than it should today; `vaultfs key tune STORE` raises that.")
 
 
+def remind_of_rekey(header: "Header", out: Output) -> None:
+    """Say so if a change of the master key is not finished."""
+    if header.previous:
+        out.warn("A change of the master key was begun and is not finished; `vaultfs rekey STORE` finishes it.")
+
+
 def offer_rebuild(path: Path, loaded: "LoadedHeader", unlocked: "Unlocked", out: Output) -> None:
     """If both header files are lost: on a terminal, offer to write them again; else say how.
 

@@ -28,6 +28,7 @@ KIND_RECORD = b"E"
 KIND_FILE_KEY = b"W"
 KIND_SLOT = b"S"
 KIND_IDENTITY = b"I"
+KIND_PREVIOUS = b"P"
 
 # Chunks and segments.
 CHUNK_SIZE_DEFAULT = 65536

@@ -1,6 +1,10 @@
 """Where each kind of object lives in the store, and how large slots and files come out."""
 
+import re
+
 from vaultfs.format.constants import OBJECT_HEADER_SIZE, ROOT_SLOTS, SLOT_OVERHEAD
+
+_NAME = re.compile("[0-9a-f]{32}")
 
 HEADER_PATH = "vaultfs.json"
 HEADER_BACKUP_PATH = "vaultfs.json.backup"
@@ -32,9 +36,7 @@ def object_name(path: str) -> bytes | None:
     if len(parts) != 3 or parts[0] != OBJECTS_FOLDER or len(parts[1]) != 2 or len(parts[2]) != 30:
         return None
     digits = parts[1] + parts[2]
-    if any(digit not in "0123456789abcdef" for digit in digits):
-        return None
-    return bytes.fromhex(digits)
+    return bytes.fromhex(digits) if _NAME.fullmatch(digits) else None
 
 
 def root_path(generation: int) -> str:

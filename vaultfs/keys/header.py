@@ -23,15 +23,16 @@ from typing import NamedTuple
 from vaultfs.crypto.aead import AuthenticationError, new_key, random_bytes
 from vaultfs.crypto.kdf import CREATE_FLOOR, DEFAULT, Floor, Kdf
 from vaultfs.crypto.mac import hmac_sha256, sha256, verify
+from vaultfs.crypto.memory import wipe
 from vaultfs.errors import HeaderDamaged, WrongPassword
 from vaultfs.format.constants import CHUNK_SIZE_DEFAULT, VAULT_ID_SIZE
 from vaultfs.keys.headerjson import Header, header_from_members, header_members
-from vaultfs.keys.hierarchy import VaultKeys
+from vaultfs.keys.hierarchy import VaultKeys, unwrap_previous
 from vaultfs.keys.identity import NOBODY, Identity, seal_identity
 from vaultfs.keys.slots import KEYFILE, KEYFILE_PASSWORD, PASSWORD, RECOVERY, SHARES, KeySlot, make_slot, open_slot
 from vaultfs.keys.strictjson import parse_object
 
-__all__ = ["Header", "Unlocked", "create", "parse", "serialise", "unlock", "verify_mac"]
+__all__ = ["Header", "Unlocked", "create", "keys_of", "parse", "serialise", "unlock", "verify_mac"]
 
 LARGEST_HEADER = 64 << 10
 _MAC_OPENER = b',\n  "mac": "'
@@ -140,10 +141,30 @@ def unlock(data: bytes, secret: bytes, kind: str = PASSWORD, *, avoid: bytes | N
             master = open_slot(slot, secret, header.vault_id)
         except WrongPassword:
             continue
-        keys = VaultKeys.from_master(header.vault_id, master)
-        verify_mac(data, keys.header_mac_key)
-        return Unlocked(header, keys, master, slot)
+        return Unlocked(header, keys_of(data, master), master, slot)
     raise WrongPassword(_WRONG[kind] if candidates else f"The vault has no key slot for {_WHAT[kind]}.")
+
+
+def keys_of(data: bytes, master: bytes) -> VaultKeys:
+    """The keys by which a header file's vault opens, from the master key in force.
+
+    Raises HeaderDamaged if the file was made under another one, or is not whole; UnsupportedVaultVersion.
+    """
+    header = parse(data)
+    keys = VaultKeys.from_master(header.vault_id, master)
+    verify_mac(data, keys.header_mac_key)
+    keys.previous = _previous_keys(header, master)
+    return keys
+
+
+def _previous_keys(header: Header, master: bytes) -> VaultKeys | None:
+    if not header.previous:
+        return None
+    previous = unwrap_previous(master, header.previous, header.vault_id)
+    try:
+        return VaultKeys.from_master(header.vault_id, previous)
+    finally:
+        wipe(previous)
 
 
 def _tail(data: bytes) -> re.Match[bytes]:

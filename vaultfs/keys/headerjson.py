@@ -25,7 +25,9 @@ from vaultfs.keys.strictjson import (
 
 FORMAT = "vaultfs"
 CIPHER = "AES-256-GCM"
-SUPPORTED_FEATURES: frozenset[str] = frozenset()
+REKEY = "rekey"
+"""The feature of a vault whose change of the master key is not finished: its header has the one before, wrapped."""
+SUPPORTED_FEATURES = frozenset({REKEY})
 MOST_SLOTS = 32
 MOST_FEATURES = 64
 LONGEST_LABEL = 256
@@ -42,7 +44,8 @@ KDF_MEMBERS = ("name", "params", "salt")
 class Header:
     """A header of format version 1: `vault_id` is 16 bytes, `epoch` 1 or more, `chunk_size` bytes, 1 to 32 slots.
 
-    `identity` is the sealed label and owner (`vaultfs.keys.identity`).
+    `identity` is the sealed label and owner (`vaultfs.keys.identity`). `previous` is the wrapped master key before,
+    48 bytes, in a header with the feature REKEY, and empty in others.
     """
 
     vault_id: bytes
@@ -50,9 +53,14 @@ class Header:
     chunk_size: int
     slots: tuple[KeySlot, ...]
     identity: bytes = b""
-    features: tuple[str, ...] = ()
+    previous: bytes = b""
     cipher: str = CIPHER
     version: int = FORMAT_VERSION
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The feature flags."""
+        return (REKEY,) if self.previous else ()
 
 
 def header_members(header: Header) -> Members:
@@ -67,14 +75,15 @@ def header_members(header: Header) -> Members:
         "chunk_size": header.chunk_size,
         "slots": [_slot_members(slot) for slot in header.slots],
         "identity": header.identity.hex(),
+        **({"previous": header.previous.hex()} if header.previous else {}),
     }
 
 
 def header_from_members(members: Members) -> Header:
     """The header with these JSON members; UnsupportedVaultVersion or ValueError if it is not one."""
     # In this order: a newer header may differ in all the rest, and should be called newer, not damaged.
-    _check_newer(members)
-    require_members(members, "it", HEADER_MEMBERS)
+    features = _check_newer(members)
+    require_members(members, "it", (*HEADER_MEMBERS, "previous") if REKEY in features else HEADER_MEMBERS)
     chunk_size = as_integer(members["chunk_size"], "chunk_size", CHUNK_SIZE_MIN, CHUNK_SIZE_MAX)
     if chunk_size & (chunk_size - 1):
         raise ValueError("chunk_size is not a power of two")
@@ -89,10 +98,16 @@ def header_from_members(members: Members) -> Header:
         chunk_size=chunk_size,
         slots=slots,
         identity=as_bytes(members["identity"], "identity", 0, LARGEST_IDENTITY),
+        previous=_wrapped(members["previous"], "previous master key") if REKEY in features else b"",
     )
 
 
-def _check_newer(members: Members) -> None:
+def _wrapped(value: object, what: str) -> bytes:
+    return as_bytes(value, what, KEY_SIZE + OVERHEAD, KEY_SIZE + OVERHEAD)
+
+
+def _check_newer(members: Members) -> list[str]:
+    """The features, which are known, if all else is known too that a newer vaultfs may have changed."""
     if members.get("format") != FORMAT:
         raise ValueError(f'its "format" is not "{FORMAT}"')
     version = as_integer(members.get("version"), "version", 1, 2**31)
@@ -100,9 +115,12 @@ def _check_newer(members: Members) -> None:
         raise UnsupportedVaultVersion(
             f"The vault has format version {version}; this vaultfs reads version {FORMAT_VERSION}."
         )
-    for feature in as_list(members.get("features"), "features", MOST_FEATURES):
-        _known(feature, "feature", SUPPORTED_FEATURES)
+    listed = as_list(members.get("features"), "features", MOST_FEATURES)
+    features = [_known(feature, "feature", SUPPORTED_FEATURES) for feature in listed]
     _known(members.get("cipher"), "cipher", {CIPHER})
+    if len(set(features)) != len(features):
+        raise ValueError("a feature is named twice")
+    return features
 
 
 def _slot_members(slot: KeySlot) -> Members:
@@ -136,7 +154,7 @@ def _slot_from_members(value: object) -> KeySlot:
         created=as_match(members["created"], "key slot creation time", CREATED),
         kdf=costs,
         salt=as_bytes(kdf["salt"], "kdf salt", 16, 32),
-        wrapped=as_bytes(members["wrapped"], "wrapped key", KEY_SIZE + OVERHEAD, KEY_SIZE + OVERHEAD),
+        wrapped=_wrapped(members["wrapped"], "wrapped key"),
     )
 
 

@@ -42,6 +42,12 @@ def mounts() -> list[Mount]:
     return [mount for mount in all_mounts() if mount.is_vault]
 
 
+def mount_of_store(store: str | os.PathLike[str]) -> Mount | None:
+    """Where the vault in a store is mounted."""
+    real = os.path.realpath(store)
+    return next((mount for mount in mounts() if mount.store and os.path.realpath(mount.store) == real), None)
+
+
 def mount_at(path: str) -> Mount | None:
     """What is mounted on exactly this absolute path; the topmost if several are."""
     return next((mount for mount in reversed(all_mounts()) if mount.path == path), None)

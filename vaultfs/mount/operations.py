@@ -15,6 +15,7 @@ from vaultfs.errors import Damaged, NoAttribute, NotFound, NotSupported
 from vaultfs.mount.attributes import Glancer, absent, attributes_of, dot, filesystem_attributes, unreadable
 from vaultfs.mount.listing import Listings
 from vaultfs.mount.prefetch import Prefetcher
+from vaultfs.mount.rekeying import REKEY, Rekeyer
 from vaultfs.mount.runner import Runner
 from vaultfs.mount.settling import SETTLE, Settler
 from vaultfs.mount.syncing import Syncer
@@ -54,6 +55,7 @@ class VaultOperations(pyfuse3.Operations):
         self._unwritten = 0  # bytes since write-back was last begun
         self._syncer = Syncer(vault, runner)
         self._settler = Settler(vault, runner.checkpointer, self._syncer)
+        self._rekeyer = Rekeyer(vault, runner)
         self._listings = Listings()
         self._glancer = Glancer()
         self._absent = absent()
@@ -238,6 +240,8 @@ class VaultOperations(pyfuse3.Operations):
 
     @handler
     async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
+        if inode == pyfuse3.ROOT_INODE and name == REKEY:
+            return self._rekeyer.progress()
         try:
             return await self._run(self._vault.getxattr, inode, name)
         except NoAttribute:
@@ -251,10 +255,8 @@ class VaultOperations(pyfuse3.Operations):
 
     @handler
     async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
-        if inode == pyfuse3.ROOT_INODE and name == SETTLE:
-            await self._settler.settle()
-            return
-        await self._change(self._vault.setxattr, inode, name, value)
+        if not await self._asked(inode, name, value):
+            await self._change(self._vault.setxattr, inode, name, value)
 
     @handler
     async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
@@ -265,6 +267,13 @@ class VaultOperations(pyfuse3.Operations):
         return filesystem_attributes(await self._run(self._vault.statfs))
 
     # What the handlers share
+
+    async def _asked(self, inode: int, name: bytes, value: bytes) -> bool:
+        """Do what setting an attribute of the top directory asks for; False if it is an attribute like any other."""
+        if inode != pyfuse3.ROOT_INODE or name not in (SETTLE, REKEY):
+            return False
+        await (self._settler.settle() if name == SETTLE else self._rekeyer.rekey(value))
+        return True
 
     async def _create(
         self, parent: int, name: bytes, mode: int, ctx: RequestContext, rdev: int = 0, target: bytes = b""
@@ -322,10 +331,9 @@ class PlainOperations(VaultOperations):
 
     @handler
     async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
-        # After one ENOSYS the kernel would never pass on the request to settle.
-        if inode != pyfuse3.ROOT_INODE or name != SETTLE:
+        # After one ENOSYS the kernel would never pass on the requests to settle and to rekey.
+        if not await self._asked(inode, name, value):
             raise pyfuse3.FUSEError(errno.EOPNOTSUPP)
-        await self._settler.settle()
 
 
 def _wanted(attr: EntryAttributes, fields: SetattrFields) -> SetAttr:

@@ -25,14 +25,18 @@ class WrappedKey:
 
 
 class SealingContext:
-    """What every seal needs to know of the vault: its id, its keys and its chunk size in bytes."""
+    """What every seal needs to know of the vault: its id, its keys and its chunk size in bytes.
 
-    __slots__ = ("chunk_size", "keys", "vault_id")
+    While a change of the master key is not finished, `previous` opens what is still as before; it seals nothing.
+    """
+
+    __slots__ = ("chunk_size", "keys", "previous", "vault_id")
 
     def __init__(self, keys: VaultKeys, chunk_size: int) -> None:
         self.keys = keys
         self.vault_id = keys.vault_id
         self.chunk_size = chunk_size
+        self.previous = SealingContext(keys.previous, chunk_size) if keys.previous is not None else None
 
     def new_file_key(self, inode_id: int) -> WrappedKey:
         """A fresh key for one file or directory, wrapped for its entry and bound to its id."""
@@ -40,13 +44,20 @@ class SealingContext:
         return WrappedKey(key, wrap(self.keys.wrap_key, key, self._key_aad(inode_id)))
 
     def unwrap_file_key(self, inode_id: int, wrapped: bytes) -> WrappedKey:
-        """The key of a file from its entry; raises Damaged if it was changed or belongs to another id."""
+        """The key of a file from its entry; raises Damaged if it was changed or belongs to another id.
+
+        A key that was wrapped under the previous master key comes back wrapped under the present one.
+        """
         if len(wrapped) != WRAPPED_KEY_SIZE:
             raise Damaged("a wrapped file key has the wrong length")
+        aad = self._key_aad(inode_id)
         try:
-            return WrappedKey(unwrap(self.keys.wrap_key, wrapped, self._key_aad(inode_id)), wrapped)
+            return WrappedKey(unwrap(self.keys.wrap_key, wrapped, aad), wrapped)
         except AuthenticationError as error:
-            raise Damaged("a wrapped file key does not verify") from error
+            if self.previous is None:
+                raise Damaged("a wrapped file key does not verify") from error
+        key = self.previous.unwrap_file_key(inode_id, wrapped).key
+        return WrappedKey(key, wrap(self.keys.wrap_key, key, aad))
 
     def object_cipher(self, file_key: bytes, object_name: bytes) -> Aead:
         """The cipher for the slots or frames of one object."""

@@ -75,6 +75,26 @@ def seal_journal_header(context: SealingContext, header: JournalHeader) -> bytes
 
 def open_journal_header(context: SealingContext, number: int, stored: bytes) -> JournalHeader:
     """Read a journal's header; raises Damaged if it is not this vault's journal of that number."""
+    try:
+        return _open_header(context, number, stored)
+    except Damaged:
+        if context.previous is None:
+            raise
+    return _open_header(context.previous, number, stored)
+
+
+def is_outdated_journal(context: SealingContext, number: int, stored: bytes) -> bool:
+    """Whether a journal file's first bytes are a header under the previous master key."""
+    if context.previous is None:
+        return False
+    try:
+        _open_header(context.previous, number, stored)
+    except Damaged:
+        return False
+    return True
+
+
+def _open_header(context: SealingContext, number: int, stored: bytes) -> JournalHeader:
     if len(stored) < JOURNAL_HEADER_SIZE:
         raise Damaged(f"journal {number} is cut inside its header")
     salt = stored[:JOURNAL_SALT_SIZE]
@@ -98,12 +118,13 @@ def object_name_of(secret: bytes, counter: int) -> bytes:
 
 
 class RecordCipher:
-    """Seals and opens the records of one journal file."""
+    """Seals and opens the records of one journal file; of one from before a change of the master key, only opens."""
 
-    __slots__ = ("_cipher", "_number", "_place")
+    __slots__ = ("_cipher", "_number", "_place", "_previous")
 
     def __init__(self, context: SealingContext, header: JournalHeader) -> None:
         self._cipher: Aead = context.journal_cipher(header.number, header.salt)
+        self._previous = RecordCipher(context.previous, header) if context.previous is not None else None
         self._place = KIND_RECORD + context.vault_id
         self._number = header.number
 
@@ -120,6 +141,10 @@ class RecordCipher:
 
     def open(self, stored: memoryview, offset: int) -> SealedRecord | None:
         """The record at `offset` of a journal file's bytes, or None if none verifies there."""
+        sealed = self._open(stored, offset)
+        return self._previous.open(stored, offset) if sealed is None and self._previous is not None else sealed
+
+    def _open(self, stored: memoryview, offset: int) -> SealedRecord | None:
         body = offset + RECORD_PREFIX_SIZE
         if body > len(stored):
             return None

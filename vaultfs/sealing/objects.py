@@ -42,6 +42,31 @@ def seal_object_header(context: SealingContext, name: bytes, header: ObjectHeade
 
 def open_object_header(context: SealingContext, name: bytes, stored: bytes) -> ObjectHeader:
     """Read an object's header; raises Damaged if it is not this vault's header of this very object."""
+    try:
+        return _open(context, name, stored)
+    except Damaged:
+        if context.previous is None:
+            raise
+    return _open(context.previous, name, stored)
+
+
+def renew_object_header(context: SealingContext, name: bytes, stored: bytes, key_epoch: int) -> bytes | None:
+    """A header that only the previous master key opens, sealed anew; None for any other."""
+    if context.previous is None:
+        return None
+    try:
+        _open(context, name, stored)
+    except Damaged:
+        pass
+    else:
+        return None
+    try:
+        return seal_object_header(context, name, _open(context.previous, name, stored), key_epoch)
+    except Damaged:
+        return None
+
+
+def _open(context: SealingContext, name: bytes, stored: bytes) -> ObjectHeader:
     if len(stored) < OBJECT_HEADER_SIZE:
         raise Damaged(f"object {name.hex()} is cut inside its header")
     epoch = stored[: _EPOCH.size]

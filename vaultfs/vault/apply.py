@@ -169,6 +169,7 @@ def _purge(state: State, inode: Inode) -> None:
     if stat.S_ISDIR(inode.mode):
         epoch.purged_directories[inode.id] = inode.content
         epoch.directories.pop(inode.id, None)
+        epoch.renewed.pop(inode.id, None)
         state.directories.pop(inode.id, None)
     elif stat.S_ISREG(inode.mode):
         _purge_content(state, inode)
@@ -227,9 +228,11 @@ def _move(
     target.put(new_name, inode.id)
     if not inode.shared:
         inode.parent, inode.name = target.id, new_name
-    if stat.S_ISDIR(inode.mode) and source is not target:
-        state.edit(source.id).nlink -= 1
-        state.edit(target.id).nlink += 1
+    if stat.S_ISDIR(inode.mode):
+        state.directory_moves += 1
+        if source is not target:
+            state.edit(source.id).nlink -= 1
+            state.edit(target.id).nlink += 1
 
 
 def _set_attributes(state: State, record: SetAttributes) -> None:

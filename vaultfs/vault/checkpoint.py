@@ -11,6 +11,7 @@ from vaultfs.errors import Damaged
 from vaultfs.format.constants import ORPHANS_ID, ROOT_ID, SHARED_ID
 from vaultfs.format.layout import object_path
 from vaultfs.sealing.entries import Pointer, encode_entry, encode_pointer
+from vaultfs.sealing.renewal import renew_section
 from vaultfs.sealing.roots import JournalStart, Root
 from vaultfs.vault.commit_content import ContentWriter, purged_objects
 from vaultfs.vault.commit_directories import DirectoryCommit, DirectoryWriter, directory_objects
@@ -58,6 +59,8 @@ def make_plan(state: State, epoch: Epoch, start: JournalStart) -> Plan:
             names[name] = frozen_inode(state, inode_id) if inode_id else None
     for inode in epoch.inodes.values():
         changes.setdefault(inode.parent, {})[inode.name] = inode
+    for inode_id in epoch.renewed:
+        changes.setdefault(inode_id, {})
     depths: dict[int, int] = {0: 0}
     for inode_id in list(changes):
         if inode_id:
@@ -140,7 +143,8 @@ class Checkpoint:
     def _encode(self, directory: int, name: bytes, inode: Inode, sections: dict[int, bytes]) -> bytes:
         if inode.shared and directory not in SHARD_IDS:
             return encode_pointer(Pointer(inode.id, inode.mode))
-        return encode_entry(inode.entry(sections.get(inode.id, inode.content)))
+        section = sections.get(inode.id, inode.content)
+        return encode_entry(inode.entry(renew_section(self._objects.context, inode.id, inode.mode, section)))
 
     def _let_go(self, contents: list[ContentCommit], directories: list[DirectoryCommit]) -> list[bytes]:
         epoch = self.plan.epoch

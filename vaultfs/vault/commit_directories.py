@@ -1,19 +1,24 @@
 """The checkpoint of directories: appends a frame of changes to each, bottom-up, or writes it anew when that is due."""
 
+import logging
 import struct
 from typing import NamedTuple
 
+from vaultfs.errors import Damaged
 from vaultfs.format.constants import OBJECT_DIRECTORY, OBJECT_HEADER_SIZE
 from vaultfs.format.layout import object_path
 from vaultfs.sealing.entries import Head, Part, decode_head, encode_entry, encode_head
 from vaultfs.sealing.frames import NO_TAG, FrameCipher, item_size
 from vaultfs.sealing.objects import ObjectHeader, seal_object_header
+from vaultfs.sealing.renewal import renew_entry
 from vaultfs.vault.directory import Directory
 from vaultfs.vault.directory_load import load_directory
 from vaultfs.vault.inode import Inode
 from vaultfs.vault.objects import Objects
 from vaultfs.vault.segment import KEY_EPOCH
 from vaultfs.vault.settings import Settings
+
+log = logging.getLogger("vaultfs.vault")
 
 _PARENT = struct.Struct("<Q")
 
@@ -47,11 +52,11 @@ class DirectoryWriter:
         self._items = items
         self._made = made
         self._head = decode_head(inode.content) if inode.content else None
-        context = objects.context
+        self._context = objects.context
         self._key = (
-            context.unwrap_file_key(inode.id, self._head.wrapped_key)
+            self._context.unwrap_file_key(inode.id, self._head.wrapped_key)
             if self._head is not None
-            else context.new_file_key(inode.id)
+            else self._context.new_file_key(inode.id)
         )
 
     def commit(self) -> DirectoryCommit:
@@ -59,6 +64,8 @@ class DirectoryWriter:
         head = self._head
         if head is None:
             return self._rewrite([])
+        if self._key.wrapped != head.wrapped_key and (renewed := self._renew()) is not None:
+            return renewed
         size = sum(item_size(name, entry) for name, entry in self._items.items())
         live, count = self._live_after(head)
         if head.delta is None and head.base.length + size <= max(self._settings.delta_minimum, 2 * live):
@@ -68,7 +75,21 @@ class DirectoryWriter:
         delta_limit = max(self._settings.delta_minimum, int(self._settings.delta_share * head.base.length))
         if head.delta is not None and head.delta.length + size <= delta_limit:
             return self._done(head._replace(live=live, entries=count, delta=self._append(head.delta)), [])
-        return self._rewrite([head.base.object] + ([head.delta.object] if head.delta is not None else []))
+        return self._rewrite(directory_objects(self._inode.content))
+
+    def _renew(self) -> DirectoryCommit | None:
+        """Write a directory from before a change of the master key anew, under a key of its own that is new as well.
+
+        Who has the master key from before then reads nothing that is added to it later. If it cannot be read it
+        stays as it is until it is mended; None if there are changes, which it takes as ever.
+        """
+        present, self._key = self._key, self._context.new_file_key(self._inode.id)
+        try:
+            return self._rewrite(directory_objects(self._inode.content))
+        except Damaged as error:
+            log.info("a directory keeps its key, because it cannot be read: %s", error)
+            self._key = present
+            return None if self._items else DirectoryCommit(self._inode.id, self._inode.content, {}, [])
 
     def _live_after(self, head: Head) -> tuple[int, int]:
         """(bytes of live items, number of entries) with the changes; old sizes are known while it is loaded."""
@@ -91,16 +112,27 @@ class DirectoryWriter:
             entries = load_directory(self._objects, self._inode.id, self._inode.content)
         else:
             entries = {}
-        for name, entry in self._items.items():
+        items = self._renewed(entries) if self._context.previous is not None else self._items
+        for name, entry in items.items():
             if entry:
                 entries[name] = entry
             else:
                 entries.pop(name, None)
+        self._items = items
         if not entries:
             return DirectoryCommit(self._inode.id, b"", self._items, let_go)
         live = sum(item_size(name, entry) for name, entry in entries.items())
         base = self._new_object(entries)
         return self._done(Head(self._key.wrapped, live, len(entries), base, None), let_go)
+
+    def _renewed(self, entries: Items) -> Items:
+        """The changes, and all other entries whose keys are to be wrapped anew."""
+        renewed: Items = {}
+        for name, entry in entries.items():
+            changed = renew_entry(self._context, entry)
+            if changed is not entry:
+                renewed[name] = changed
+        return {**renewed, **self._items}
 
     def _done(self, head: Head, let_go: list[bytes]) -> DirectoryCommit:
         return DirectoryCommit(self._inode.id, encode_head(head), self._items, let_go)

@@ -23,15 +23,16 @@ from vaultfs.vault.objects import Objects
 
 
 class JournalFile:
-    """One journal file that is open for appending; `end` is where the next record goes."""
+    """One journal file that is open for appending: `end` is where the next record goes, `keys` what it is under."""
 
-    __slots__ = ("cipher", "end", "file", "header", "path", "synced_end")
+    __slots__ = ("cipher", "end", "file", "header", "keys", "path", "synced_end")
 
     def __init__(self, objects: Objects, header: JournalHeader, file: StoreFile) -> None:
         self.header = header
         self.file = file
         self.path = journal_path(header.number)
         self.cipher = RecordCipher(objects.context, header)
+        self.keys = objects.context.keys
         self.end = JOURNAL_HEADER_SIZE
         self.synced_end = JOURNAL_HEADER_SIZE
 
@@ -192,10 +193,19 @@ class Journal:
         """Keep one file for the next round and delete the others. Any thread; raises OSError."""
         # An fsync may still be syncing one of these files, so none is closed here: its last reference does that.
         for journal in done:
-            if self._recyclable:
+            # What a file from before a change of the master key holds must not lie about until it is used again.
+            if self._recyclable or journal.keys is not self._objects.context.keys:
                 self._objects.store.delete(journal.path)
             else:
                 self._recyclable.append(journal.path)
+
+    def change_keys(self) -> None:
+        """Have the next file made anew: nothing more is to be sealed under the keys of before. Raises OSError."""
+        with self._preparing:
+            spare, self._spare = self._spare, None
+            recyclable, self._recyclable = self._recyclable, []
+        for path in recyclable + ([spare.path] if spare is not None else []):
+            self._objects.store.delete(path)
 
     def remove_all(self) -> None:
         """Delete every journal file; only once a clean root is durable. Raises OSError."""

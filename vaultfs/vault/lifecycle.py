@@ -131,7 +131,10 @@ def _latest_root(store: Store, roots: RootSlots, read_only: bool) -> SealedRoot:
     if missing and (not read_only or not found):
         raise PartlySynced(f"{' and '.join(missing)} missing from the store; let it finish syncing, then try again")
     if not found:
-        raise StoreUnusable("neither root of the vault verifies, so its contents cannot be reached")
+        raise StoreUnusable(
+            "neither root of the vault verifies, so its contents cannot be reached; "
+            "if an older header was put back, `vaultfs key rebuild` has the newer one"
+        )
     return found[0]
 
 

@@ -89,4 +89,5 @@ def _worst_case(epoch: Epoch, chunk_size: int) -> int:
         + len(epoch.contents) * chunk_size
         + len(epoch.inodes) * _PER_INODE
         + entries * _PER_ENTRY
+        + sum(epoch.renewed.values())
     )

@@ -26,7 +26,7 @@ class Epoch:
 
     __slots__ = (
         "contents", "direct_bytes", "directories", "dropped", "gone", "inodes", "let_go_slots", "overlay_bytes",
-        "purged", "purged_directories",
+        "purged", "purged_directories", "renewed",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -37,6 +37,9 @@ class Epoch:
         # The committed head of each directory that is gone.
         self.purged_directories: dict[int, bytes] = {}
         self.gone: set[int] = set()
+        # Directories to be written anew although no name in them changed, with their bytes; their inodes are among
+        # `inodes`.
+        self.renewed: dict[int, int] = {}
         # Segments made and cut off again.
         self.dropped: list[Segment] = []
         # Slots that records of this epoch's journal name, and nothing else any more.
@@ -69,6 +72,8 @@ class State:
         self.located: set[int] = set(TOP_IDS)
         self.next_id = FIRST_FREE_ID
         self.inode_count = 0
+        # How often a directory got another name or place: who looks at the tree meanwhile may have missed it.
+        self.directory_moves = 0
 
     # Inodes
 

@@ -13,7 +13,7 @@ from vaultfs.format.constants import CHUNK_SIZE_DEFAULT, MAX_NAME
 from vaultfs.keys.hierarchy import VaultKeys
 from vaultfs.sealing.entries import Glance
 from vaultfs.store.api import Store
-from vaultfs.vault import attributes, extents, fileio, lifecycle, mending, namespace, readplan
+from vaultfs.vault import attributes, extents, fileio, lifecycle, mending, namespace, readplan, rekeying
 from vaultfs.vault.checkpointing import Checkpointer, CheckpointJob
 from vaultfs.vault.core import Core
 from vaultfs.vault.inode import Inode, SetAttr, StatFs
@@ -182,6 +182,48 @@ class Vault:
     def set_links(self, inode_id: int, count: int) -> None:
         """Set a hard-linked inode's link count from the next checkpoint on, and bring it into memory; for repair."""
         mending.set_links(self._core, inode_id, count)
+
+    # A change of the master key; see `rekeying`
+
+    @property
+    def keys(self) -> VaultKeys:
+        """The keys in force."""
+        return self._core.objects.context.keys
+
+    @property
+    def store(self) -> Store:
+        """Where the vault is kept."""
+        return self._core.objects.store
+
+    @property
+    def inode_count(self) -> int:
+        """How many inodes there are."""
+        return self._state.inode_count
+
+    @property
+    def directory_moves(self) -> int:
+        """How often a directory got another name or place since the vault was opened."""
+        return self._state.directory_moves
+
+    def change_keys(self, keys: VaultKeys) -> bool:
+        """Seal everything under these keys from now on; False if a checkpoint has to end first. Raises WriteFailed."""
+        return rekeying.change_keys(self._core, self._checkpointer, keys)
+
+    def renew_directory(self, top: int, names: tuple[bytes, ...]) -> None:
+        """Have the next checkpoint write a directory anew, with the keys in it under the present master key."""
+        rekeying.renew_directory(self._core, top, names)
+
+    def renewal_waits(self) -> bool:
+        """Whether a directory waits to be written anew. Raises ReadOnly or NoSpace if that will not come to be."""
+        return rekeying.renewal_waits(self._core)
+
+    def renew_headers(self, folder: str) -> int:
+        """Seal the object headers in a folder under the present master key; how many. Any thread; raises OSError."""
+        return rekeying.renew_headers(self._core.objects, folder)
+
+    def outdated_parts(self) -> list[str]:
+        """The roots and journals that the previous master key still opens. Any thread; raises OSError."""
+        return rekeying.outdated_parts(self._core.objects)
 
     # Attributes
 

@@ -6,6 +6,7 @@ are what a newer vaultfs writes. Anything else out of place is a ValueError with
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 
 from vaultfs.crypto.kdf import Argon2id, Kdf, Scrypt
 from vaultfs.crypto.keywrap import OVERHEAD
@@ -133,7 +134,7 @@ def _slot_from_members(value: object) -> KeySlot:
         id=as_bytes(members["id"], "key slot id", SLOT_ID_SIZE, SLOT_ID_SIZE),
         type=slot_type,
         label=as_text(members["label"], "key slot label", LONGEST_LABEL),
-        created=as_match(members["created"], "key slot creation time", CREATED),
+        created=_time(members["created"], "key slot creation time"),
         kdf=costs,
         salt=as_bytes(kdf["salt"], "kdf salt", 16, 32),
         wrapped=as_bytes(members["wrapped"], "wrapped key", KEY_SIZE + OVERHEAD, KEY_SIZE + OVERHEAD),
@@ -149,6 +150,15 @@ def _costs_from_members(name: object, params: Members) -> Kdf:
         return Argon2id(cost("memory_kib"), cost("passes"), cost("lanes"))
     require_members(params, "kdf params", ("log_n", "r", "p"))
     return Scrypt(cost("log_n"), cost("r"), cost("p"))
+
+
+def _time(value: object, what: str) -> str:
+    text = as_match(value, what, CREATED)
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{what} is no time there is") from None
+    return text
 
 
 def _known(value: object, what: str, known: Collection[str]) -> str:

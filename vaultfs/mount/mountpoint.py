@@ -2,6 +2,7 @@
 
 import os
 import stat
+from importlib.util import find_spec
 
 from vaultfs.errors import FuseUnavailable, MountpointUnusable
 from vaultfs.mount.mounttable import mount_at
@@ -9,6 +10,7 @@ from vaultfs.mount.unmounting import absolute, clear_stale, fusermount, is_stale
 
 _DEVICE = "/dev/fuse"
 _CONFIGURATION = "/etc/fuse.conf"
+_LIBRARIES = ("pyfuse3", "trio")
 
 
 def prepare_mountpoint(mountpoint: str, store: str, *, allow_other: bool = False) -> str:
@@ -31,6 +33,12 @@ def prepare_mountpoint(mountpoint: str, store: str, *, allow_other: bool = False
 
 def check_fuse(*, allow_other: bool = False) -> None:
     """Raise FuseUnavailable if this user cannot mount anything through FUSE here."""
+    for library in _LIBRARIES:
+        if find_spec(library) is None:
+            raise FuseUnavailable(
+                f"mounting needs the Python library {library}, which is not installed here: pip install "
+                "'vaultfs[mount]'; without it, ls, cat, export, import and check read and write a vault just as well"
+            )
     if not os.path.exists(_DEVICE):
         raise FuseUnavailable(f"there is no {_DEVICE}: load the kernel's fuse module, or give the container the device")
     if os.geteuid() == 0:

@@ -199,7 +199,6 @@ def _data(
 def _tell(finding: "Finding", found: "list[Finding]", json: bool, out: Output) -> None:
     found.append(finding)
     if not json:
-        out.live("")
         out.result(str(finding))
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from vaultfs.cli import passwords, unlocking
 from vaultfs.cli.mountoptions import CipherBackend
 from vaultfs.cli.output import Output
+from vaultfs.cli.progress import ProgressLine
 from vaultfs.errors import LockedElsewhere, StoreUnusable
 
 if TYPE_CHECKING:
@@ -103,10 +104,14 @@ def opened(path: Path, unlocked: "Unlocked", choices: Choices, out: Output) -> I
         accept_damage=choices.accept_damage,
         memory=GenerationMemory.default(vault_id),
     )
+    # What is left of it after a crash has to be replayed first, which may take some seconds.
+    recovery = ProgressLine(out, "Recovery", "changes")
     with VaultLock.acquire(path, vault_id, write=write) as lock, DirectoryStore(path, write=write) as store:
         if lock.foreign_note is not None:
             out.warn(f"The store says that {lock.foreign_note} has the vault open; two writers would fork it.")
         folder = choices.journal_dir
         whole: Store = store if folder is None else JournalElsewhere.in_folder(store, folder, vault_id)
         with contextlib.closing(whole):
-            yield Vault.open(whole, unlocked.keys, options)
+            with recovery:
+                vault = Vault.open(whole, unlocked.keys, options._replace(progress=recovery.update))
+            yield vault

@@ -39,7 +39,15 @@ from vaultfs.vault.inode import inode_of_entry
 from vaultfs.vault.journal import Journal
 from vaultfs.vault.memory import GenerationMemory
 from vaultfs.vault.objects import Objects
-from vaultfs.vault.recovery import JournalRecords, Replay, delete_strays, explain, journal_numbers, read_journals
+from vaultfs.vault.recovery import (
+    JournalRecords,
+    Progress,
+    Replay,
+    delete_strays,
+    explain,
+    journal_numbers,
+    read_journals,
+)
 from vaultfs.vault.roots import RootSlots
 from vaultfs.vault.settings import Settings
 from vaultfs.vault.state import State
@@ -97,6 +105,7 @@ def open_core(
     accept_damage: bool,
     memory: GenerationMemory | None,
     settings: Settings,
+    progress: Progress,
 ) -> tuple[Core, Checkpointer]:
     """Open a vault, recovering it if it did not end cleanly; read-only that happens in memory alone.
 
@@ -116,11 +125,10 @@ def open_core(
     core.header_epoch = max(header_epoch, latest.root.epoch)
     checkpointer = Checkpointer(core, memory)
     opening = _Opening(core, checkpointer, latest.root, accept_damage)
+    opening.replay(progress)
     if read_only:
-        opening.replay()
         checkpointer.remember()
     else:
-        opening.replay()
         opening.settle()
     return core, checkpointer
 
@@ -182,7 +190,7 @@ class _Opening:
         self._journals: JournalRecords | None = None
         self._kept: set[bytes] = set()
 
-    def replay(self) -> None:
+    def replay(self, progress: Progress) -> None:
         """Apply what the journals hold, if the last root needs them."""
         if self._root.clean:
             return
@@ -210,7 +218,7 @@ class _Opening:
         consent = self._accept_damage or bool(core.read_only_reason)
         replay = Replay(core.state, journals.records, tolerant=consent)
         try:
-            replay.run()
+            replay.run(progress)
         except Damaged as error:
             raise JournalDamaged(
                 f"{error}; mount with --read-only to look, or with --accept-damage to go on without such changes"

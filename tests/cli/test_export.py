@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -11,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.cli.running import PASSWORD, environment
+from tests.cli.running import MAIN, PASSWORD, environment
 from tests.cli.trees import ODD_NAME, facts_of, make_tree
+from vaultfs.cli.output import size_text
 
 WITHOUT_FUSE = """
 import sys
@@ -36,6 +38,8 @@ def filled(vaultfs, vault: Path, source: Path) -> Path:
     assert done.code == 0, done
     assert "all the same" in done.out
     assert done.err == ""
+    size = sum(path.stat().st_size for path in (vault / "objects").rglob("*") if path.is_file())
+    assert f"the store grew by {size_text(size)}." in done.out
     return vault
 
 
@@ -90,6 +94,15 @@ def test_listings(vaultfs, filled: Path) -> None:
     assert os.fsencode(odd["name"]) == ODD_NAME
     done = vaultfs("tree", f"{filled}:docs", stdin=PASSWORD)
     assert done.out.splitlines()[:3] == ["deep/", "  deeper/", "    \\xff\\xfe not utf-8\\n\\x1b[31m"]
+
+
+def test_a_reader_that_has_had_enough_is_no_failure(filled: Path) -> None:
+    script = f'{sys.executable} -c "{MAIN}" cat --passfile <(echo "$1") "$2" | head -c 1 >/dev/null; echo "$PIPESTATUS"'
+    done = subprocess.run(
+        ["bash", "-c", script, "-", PASSWORD, f"{filled}:/big"], capture_output=True, text=True, env=environment(),
+        check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == (f"{128 + signal.SIGPIPE}\n", "")
 
 
 def test_cat(vaultfs, filled: Path) -> None:

@@ -118,4 +118,4 @@ def conclude(files: int, copied: int, failures: list[str], out: Output, *, quiet
     for failure in failures:
         out.warn(failure)
     if failures:
-        raise Damaged(f"{len(failures)} things could not be copied whole")
+        raise Damaged(f"{len(failures)} things could not be copied whole, those named above; everything else was")

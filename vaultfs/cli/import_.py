@@ -56,7 +56,10 @@ def run(args: argparse.Namespace, out: Output) -> None:
         for difference in comparison.differences:
             out.warn(difference)
         if comparison.differences:
-            raise Damaged(f"{len(comparison.differences)} differences between the directory and the vault")
+            raise Damaged(
+                f"{len(comparison.differences)} differences between the directory and the vault, those named above: "
+                "did the directory change meanwhile?"
+            )
         out.say(f"{comparison.files} entries and {size_text(comparison.compared)} read back: all the same.")
 
 

@@ -99,7 +99,8 @@ def _check_newer(members: Members) -> None:
     version = as_integer(members.get("version"), "version", 1, 2**31)
     if version != FORMAT_VERSION:
         raise UnsupportedVaultVersion(
-            f"The vault has format version {version}; this vaultfs reads version {FORMAT_VERSION}."
+            f"The vault has format version {version}; this vaultfs reads version {FORMAT_VERSION}. "
+            "A newer vaultfs opens it; nothing was changed."
         )
     for feature in as_list(members.get("features"), "features", MOST_FEATURES):
         _known(feature, "feature", SUPPORTED_FEATURES)
@@ -164,5 +165,8 @@ def _time(value: object, what: str) -> str:
 def _known(value: object, what: str, known: Collection[str]) -> str:
     name = as_text(value, what, 64)
     if name not in known:
-        raise UnsupportedVaultVersion(f'The vault uses the {what} "{name}", which this vaultfs does not know.')
+        raise UnsupportedVaultVersion(
+            f'The vault uses the {what} "{name}", which this vaultfs does not know. '
+            "A newer one may; nothing was changed."
+        )
     return name

@@ -40,7 +40,10 @@ def run_in_background(work: Callable[[Callable[[], None]], None]) -> int:
         os.kill(child, signal.SIGTERM)
         raise Interrupted("mounting was interrupted") from None
     if not answer:
-        raise VaultfsError(f"the process that should serve the vault ended early ({_ending(child)})")
+        raise VaultfsError(
+            f"the process that should serve the vault ended early ({_ending(child)}); try again, with "
+            "--foreground to see what it says"
+        )
     _raise_what(json.loads(answer))
     return child
 

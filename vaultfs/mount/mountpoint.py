@@ -1,6 +1,8 @@
 """Checks, before anything is opened or forked, that a vault can be mounted at a place."""
 
+import errno
 import os
+import shlex
 import stat
 from importlib.util import find_spec
 
@@ -26,7 +28,10 @@ def prepare_mountpoint(mountpoint: str, store: str, *, allow_other: bool = False
     _check_folder(path)
     mount = mount_at(path)
     if mount is not None:
-        raise MountpointUnusable(f"{path} is a mountpoint already, of {mount.source} ({mount.filesystem})")
+        raise MountpointUnusable(
+            f"{path} is a mountpoint already, of {mount.source} ({mount.filesystem}): unmount that first, "
+            "or choose another folder"
+        )
     _check_apart(path, os.path.realpath(store))
     return path
 
@@ -53,9 +58,12 @@ def _check_folder(path: str) -> None:
     try:
         found = os.stat(path)
     except OSError as error:
-        raise MountpointUnusable(f"the mountpoint {path} cannot be used: {error.strerror}") from error
+        hint = f"; make it with: mkdir {shlex.quote(path)}" if error.errno == errno.ENOENT else ""
+        raise MountpointUnusable(f"the mountpoint {path} cannot be used: {error.strerror}{hint}") from error
     if not stat.S_ISDIR(found.st_mode):
-        raise MountpointUnusable(f"the mountpoint {path} is not a folder")
+        raise MountpointUnusable(
+            f"the mountpoint {path} is not a folder: name an empty one, in which the vault shall appear"
+        )
     if os.geteuid() != 0 and not os.access(path, os.W_OK):
         raise MountpointUnusable(f"the mountpoint {path} is not writable, which fusermount3 asks for")
 
@@ -63,9 +71,9 @@ def _check_folder(path: str) -> None:
 def _check_apart(path: str, store: str) -> None:
     common = os.path.commonpath([path, store])
     if common == path:
-        raise MountpointUnusable(f"the mountpoint {path} would hide the store {store}")
+        raise MountpointUnusable(f"the mountpoint {path} would hide the store {store}: choose a folder beside it")
     if common == store:
-        raise MountpointUnusable(f"the mountpoint {path} is inside the store {store}")
+        raise MountpointUnusable(f"the mountpoint {path} is inside the store {store}: choose a folder beside it")
 
 
 def _user_allow_other() -> bool:

@@ -55,6 +55,9 @@ from vaultfs.vault.waits import resolve
 
 log = logging.getLogger("vaultfs.vault")
 
+_ONLY_IN_JOURNAL = (
+    "the last changes are safe, but only in the journal: mount the vault again when its store has room"
+)
 _TOP_NAMES = {ROOT_ID: b"root", SHARED_ID: b"shared", ORPHANS_ID: b"orphans"}
 
 
@@ -137,10 +140,22 @@ def _latest_root(store: Store, roots: RootSlots, read_only: bool) -> SealedRoot:
     found = roots.read()
     missing = [root_slot_path(slot) for slot in range(ROOT_SLOTS) if not store.exists(root_slot_path(slot))]
     if missing and (not read_only or not found):
-        raise PartlySynced(f"{' and '.join(missing)} missing from the store; let it finish syncing, then try again")
+        raise PartlySynced(
+            f"{' and '.join(missing)} missing from the store: let it finish syncing, then try again; {_way_out(found)}"
+        )
     if not found:
-        raise StoreUnusable("neither root of the vault verifies, so its contents cannot be reached")
+        raise StoreUnusable(
+            "neither root of the vault verifies: put back root.0 or root.1 from a copy of the store, or get out what "
+            "can be read with `vaultfs export --salvage`"
+        )
     return found[0]
+
+
+def _way_out(found: list[SealedRoot]) -> str:
+    """What helps when a root is lost for good."""
+    if found:
+        return "if it is lost for good, `vaultfs check --repair` makes it again from the other"
+    return "if both are lost for good, `vaultfs export --salvage` gets out what can be read"
 
 
 def _refuse_rollback(latest: SealedRoot, header_epoch: int, memory: GenerationMemory | None) -> None:
@@ -350,8 +365,7 @@ def close_core(core: Core, checkpointer: Checkpointer) -> None:
         while not (core.state.frozen is None and core.state.active.empty):
             # The first one that finds the store full releases the ballast, and the next has that room.
             if not checkpointer.run() and (core.full or core.read_only_reason or checkpointer.running):
-                reason = core.read_only_reason or "the last changes could not be committed; they are journaled"
-                raise WriteFailed(reason)
+                raise WriteFailed(core.read_only_reason or _ONLY_IN_JOURNAL)
         try:
             clean_end(core, checkpointer)
             core.journal.remove_all()

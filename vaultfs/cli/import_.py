@@ -57,8 +57,8 @@ def run(args: argparse.Namespace, out: Output) -> None:
             out.warn(difference)
         if comparison.differences:
             raise Damaged(
-                f"{len(comparison.differences)} differences between the directory and the vault, those named above: "
-                "did the directory change meanwhile?"
+                f"{len(comparison.differences)} differences between the directory and the vault, those named above; "
+                "the directory may have changed meanwhile"
             )
         out.say(f"{comparison.files} entries and {size_text(comparison.compared)} read back: all the same.")
 

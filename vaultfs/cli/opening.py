@@ -35,7 +35,7 @@ def store_path(text: str) -> Path:
     """The store that was named, as an absolute path. Raises StoreUnusable unless it is a folder."""
     path = Path(os.path.abspath(text))
     if not path.exists():
-        raise StoreUnusable(f"There is no folder {text}; is the disk it is on attached, and the name right?")
+        raise StoreUnusable(f"There is no folder {text}: look whether its disk is attached, and the name right.")
     if not path.is_dir():
         raise StoreUnusable(f"{text} is not a folder; a vault's store is one.")
     return path

@@ -48,6 +48,10 @@ def check_fuse(*, allow_other: bool = False) -> None:
         raise FuseUnavailable(f"there is no {_DEVICE}: load the kernel's fuse module, or give the container the device")
     if os.geteuid() == 0:
         return
+    if not os.access(_DEVICE, os.R_OK | os.W_OK):
+        raise FuseUnavailable(
+            f"this user may not use {_DEVICE}: an administrator can allow it to everybody, as is usual, with chmod 666"
+        )
     if fusermount() is None:
         raise FuseUnavailable("there is no fusermount3, which mounts for ordinary users: install the package fuse3")
     if allow_other and not _user_allow_other():

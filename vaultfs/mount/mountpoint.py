@@ -23,17 +23,23 @@ def prepare_mountpoint(mountpoint: str, store: str, *, allow_other: bool = False
     """
     check_fuse(allow_other=allow_other)
     path = absolute(mountpoint)
-    if is_stale(path):
+    # An automount is not looked into: it would wait for the very mount that is being made here.
+    if _is_taken(path) and is_stale(path):
         clear_stale(path)
     _check_folder(path)
     mount = mount_at(path)
-    if mount is not None:
+    if mount is not None and not mount.is_automount:
         raise MountpointUnusable(
             f"{path} is a mountpoint already, of {mount.source} ({mount.filesystem}): unmount that first, "
             "or choose another folder"
         )
     _check_apart(path, os.path.realpath(store))
     return path
+
+
+def _is_taken(path: str) -> bool:
+    mount = mount_at(path)
+    return mount is not None and not mount.is_automount
 
 
 def check_fuse(*, allow_other: bool = False) -> None:

@@ -172,7 +172,7 @@ def run_without_fuse(*words: str | Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("command", ["ls", "tree", "cat", "export", "import", "check", "log", "info", "drill"])
 def test_neither_pyfuse3_nor_trio_is_needed(filled: Path, source: Path, tmp_path: Path, command: str) -> None:
-    more = {
+    more: dict[str, list[str | Path]] = {
         "cat": [f"{filled}:/big"],
         "export": [filled, tmp_path / "out"],
         "import": [source, f"{filled}:/again"],

@@ -50,14 +50,16 @@ def run_piped(*args: str | Path, stdin: str = "", timeout: float = 60, **env: st
     return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-def run_on_terminal(*args: str | Path, dialogue: Sequence[tuple[str, Answer]] = (), **env: str) -> Result:
+def run_on_terminal(
+    *args: str | Path, dialogue: Sequence[tuple[str, Answer]] = (), first: str = "", **env: str
+) -> Result:
     """Run `vaultfs ARGS` on a terminal, giving each answer once its question has been shown.
 
-    An answer may be made of all that was shown so far.
+    An answer may be made of all that was shown so far. `first` is a line of Python for the process to run before.
     """
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", _ON_A_TERMINAL, *map(str, args)],
+        [sys.executable, "-c", f"{first}\n{_ON_A_TERMINAL}", *map(str, args)],
         stdin=slave,
         stdout=slave,
         stderr=slave,

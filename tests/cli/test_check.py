@@ -50,7 +50,10 @@ def test_damage_is_told_and_exits_26(vaultfs, filled: Path) -> None:
     assert "/file " in line
     assert "bytes 65536 to 100000" in line
     assert str(stored.relative_to(filled)) in line
-    assert done.err == "vaultfs: The vault is damaged (1 errors and 0 warnings).\n"
+    assert done.err == (
+        "vaultfs: The vault is damaged (1 error, named above); `vaultfs check --repair --dry-run` shows what can be "
+        "mended.\n"
+    )
 
 
 def test_json(vaultfs, filled: Path) -> None:

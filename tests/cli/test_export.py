@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -11,16 +12,13 @@ from typing import Any
 
 import pytest
 
-from tests.cli.running import PASSWORD, environment
+from tests.cli.running import MAIN, PASSWORD, environment
 from tests.cli.trees import ODD_NAME, facts_of, make_tree
+from vaultfs.cli.output import size_text
 
-HIDING = """
+WITHOUT_FUSE = """
 import sys
-class Hidden:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("pyfuse3", "trio"):
-            raise ImportError("hidden", name=name)
-sys.meta_path.insert(0, Hidden())
+sys.modules["pyfuse3"] = sys.modules["trio"] = None  # what the import system takes for not installed
 from vaultfs.cli.main import main
 sys.exit(main())
 """
@@ -40,6 +38,8 @@ def filled(vaultfs, vault: Path, source: Path) -> Path:
     assert done.code == 0, done
     assert "all the same" in done.out
     assert done.err == ""
+    size = sum(path.stat().st_size for path in (vault / "objects").rglob("*") if path.is_file())
+    assert f"the store grew by {size_text(size)}." in done.out
     return vault
 
 
@@ -94,6 +94,15 @@ def test_listings(vaultfs, filled: Path) -> None:
     assert os.fsencode(odd["name"]) == ODD_NAME
     done = vaultfs("tree", f"{filled}:docs", stdin=PASSWORD)
     assert done.out.splitlines()[:3] == ["deep/", "  deeper/", "    \\xff\\xfe not utf-8\\n\\x1b[31m"]
+
+
+def test_a_reader_that_has_had_enough_is_no_failure(filled: Path) -> None:
+    script = f'{sys.executable} -c "{MAIN}" cat --passfile <(echo "$1") "$2" | head -c 1 >/dev/null; echo "$PIPESTATUS"'
+    done = subprocess.run(
+        ["bash", "-c", script, "-", PASSWORD, f"{filled}:/big"], capture_output=True, text=True, env=environment(),
+        check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == (f"{128 + signal.SIGPIPE}\n", "")
 
 
 def test_cat(vaultfs, filled: Path) -> None:
@@ -154,16 +163,27 @@ def test_log(vaultfs, filled: Path) -> None:
     assert "the newest this machine has seen" in vaultfs("log", filled, stdin=PASSWORD).out
 
 
-@pytest.mark.parametrize("command", ["ls", "tree", "export", "check", "log", "info"])
-def test_neither_pyfuse3_nor_trio_is_needed(filled: Path, tmp_path: Path, command: str) -> None:
-    words = ["export", str(filled), str(tmp_path / "out")] if command == "export" else [command, str(filled)]
-    done = subprocess.run(
-        [sys.executable, "-c", HIDING, *words], input=PASSWORD, capture_output=True, text=True,
-        env=environment(), check=False,
+def run_without_fuse(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT_FUSE, *map(str, words)], input=PASSWORD, capture_output=True, text=True,
+        errors="replace", env=environment(), check=False,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["ls", "tree", "cat", "export", "import", "check", "log", "info", "drill"])
+def test_neither_pyfuse3_nor_trio_is_needed(filled: Path, source: Path, tmp_path: Path, command: str) -> None:
+    more: dict[str, list[str | Path]] = {
+        "cat": [f"{filled}:/big"],
+        "export": [filled, tmp_path / "out"],
+        "import": [source, f"{filled}:/again"],
+        "check": ["--data", filled],
+    }
+    done = run_without_fuse(command, *more.get(command, [filled]))
     assert done.returncode == 0, done
-    done = subprocess.run(
-        [sys.executable, "-c", HIDING, "mount", str(filled), str(tmp_path)], input=PASSWORD, capture_output=True,
-        text=True, env=environment(), check=False,
-    )  # fmt: skip
-    assert done.returncode != 0
+
+
+def test_a_mount_without_pyfuse3_says_what_to_do_before_it_asks(filled: Path, tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    done = run_without_fuse("mount", filled, tmp_path / "plain", "--passfile", tmp_path / "no such file")
+    assert done.returncode == 19
+    assert "pip install 'vaultfs[mount]'" in done.stderr

@@ -122,6 +122,16 @@ def test_a_busy_mount_says_who_keeps_it(vaultfs, refused, vault: Path, place: Pa
     assert vaultfs("umount", place).code == 0
 
 
+def test_whoever_stands_in_it_alone_can_close_it(vaultfs, vault: Path, place: Path) -> None:
+    assert vaultfs("mount", vault, place, stdin=PASSWORD).code == 0
+    done = subprocess.run(
+        [sys.executable, "-c", MAIN, "umount", "."], cwd=place, capture_output=True, text=True, env=environment(),
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not os.path.ismount(place)
+
+
 def test_a_dead_mount_is_shown_and_cleared(vaultfs, vault: Path, place: Path) -> None:
     assert vaultfs("mount", vault, place, stdin=PASSWORD).code == 0
     (place / "kept").write_text("kept")

@@ -204,6 +204,7 @@ def test_any_value_anywhere_is_read_or_refused_by_name(place: tuple[Any, ...], v
         (lambda m: m["slots"][0].update(label="a\x1b[2J"), "label is not a text"),
         (lambda m: m["slots"][0].update(label="a" * 257), "label is not a text"),
         (lambda m: m["slots"][0].update(created="yesterday"), "creation time has not the form"),
+        (lambda m: m["slots"][0].update(created="2025-13-01T00:00:00Z"), "creation time is no time there is"),
         (lambda m: m["slots"][0].update(created=m["slots"][0]["created"] + "\n"), "creation time has not the form"),
         (lambda m: m["slots"][0].update(wrapped="00" * 47), "wrapped key has not the form"),
         (lambda m: m["slots"][0]["kdf"].update(salt="00" * 15), "kdf salt has not the form"),

@@ -1,5 +1,6 @@
 """Every way a mount can end: from outside, at a signal, in use, idle, killed."""
 
+import mmap
 import os
 import signal
 import subprocess
@@ -101,6 +102,24 @@ def test_an_idle_mount_ends_by_itself(mount_vault: Callable[..., MountedVault]) 
         assert vault.process.poll() is None
     assert vault.wait() == 0
     assert "was not used" in vault.log
+
+
+def test_an_idle_mount_that_somebody_stands_in_or_has_mapped_stays(mount_vault: Callable[..., MountedVault]) -> None:
+    vault = mount_vault(idle_seconds=0.5)
+    (vault.path / "mapped").write_bytes(b"x" * 8192)
+    with open(vault.path / "mapped", "rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+    # Nothing is open any more: the kernel says that it is in use, and by whom it is in the log.
+    time.sleep(2.0)
+    assert vault.process.poll() is None
+    assert mapped[8191] == ord("x")
+    mapped.close()
+    with subprocess.Popen(["sleep", "60"], cwd=vault.path) as user:
+        time.sleep(2.0)
+        assert vault.process.poll() is None
+        user.kill()
+    assert vault.wait() == 0
+    assert f"process {user.pid}" in vault.log
 
 
 def test_a_dead_mount_is_recognised_and_cleared_by_the_next(mounted_vault: MountedVault) -> None:

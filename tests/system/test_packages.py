@@ -32,28 +32,73 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+class Installed:
+    """A package in an environment where there was nothing else, and a home for who uses it."""
+
+    def __init__(self, folder: Path, requirement: str) -> None:
+        self.folder = folder
+        self._bin = folder / "venv/bin"
+        subprocess.run([PYTHON, "-m", "venv", folder / "venv"], check=True)
+        subprocess.run([self._bin / "pip", "install", "--quiet", requirement], check=True, capture_output=True)
+        (folder / "password").write_text(PASSWORD)
+        outside = environment(HOME=str(folder))
+        self._env = {name: value for name, value in outside.items() if not name.startswith("PYTHON")}
+
+    def attempt(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run an installed program."""
+        return subprocess.run(
+            [self._bin / words[0], *words[1:]], capture_output=True, text=True, cwd=self.folder, env=self._env,
+            check=False,
+        )  # fmt: skip
+
+    def run(self, *words: str) -> str:
+        """What an installed program prints; it must succeed."""
+        done = self.attempt(*words)
+        assert done.returncode == 0, done
+        return done.stdout
+
+
 @pytest.mark.mount
 @needs_fuse
 @pytest.mark.parametrize("kind", ["py3-none-any.whl", "tar.gz"])
 def test_it_installs_into_an_empty_environment(packages: Path, tmp_path: Path, kind: str) -> None:
     (package,) = packages.glob(f"vaultfs-{__version__}*{kind}")
-    subprocess.run([PYTHON, "-m", "venv", tmp_path / "venv"], check=True)
-    subprocess.run([tmp_path / "venv/bin/pip", "install", "--quiet", package], check=True, capture_output=True)
-    (tmp_path / "password").write_text(PASSWORD)
+    installed = Installed(tmp_path, f"{package}[mount]")
     (tmp_path / "plain").mkdir()
-    env = {name: value for name, value in environment(HOME=str(tmp_path)).items() if not name.startswith("PYTHON")}
-
-    def run(*words: str) -> str:
-        return subprocess.check_output([tmp_path / "venv/bin" / words[0], *words[1:]], text=True, cwd=tmp_path, env=env)
-
-    assert run("vaultfs", "--version") == f"vaultfs {__version__}\n"
-    run("vaultfs", "init", "store", "--passfile", "password", *CHEAP)
-    run("mount.fuse.vaultfs", "store", "plain", "-o", f"rw,passfile={tmp_path}/password")
+    assert installed.run("vaultfs", "--version") == f"vaultfs {__version__}\n"
+    installed.run("vaultfs", "init", "store", "--passfile", "password", *CHEAP)
+    installed.run("mount.fuse.vaultfs", "store", "plain", "-o", f"rw,passfile={tmp_path}/password")
     (tmp_path / "plain/note").write_text("mine")
-    run("vaultfs", "umount", "plain")
-    assert run("vaultfs", "cat", "--passfile", "password", "store:/note") == "mine"
-    run("vaultfs", "install-helpers")
+    installed.run("vaultfs", "umount", "plain")
+    assert installed.run("vaultfs", "cat", "--passfile", "password", "store:/note") == "mine"
+    installed.run("vaultfs", "install-helpers")
     assert (tmp_path / ".local/share/man/man1/vaultfs.1").is_file()
+
+
+def test_without_the_mount_extra_everything_but_mounting_works(packages: Path, tmp_path: Path) -> None:
+    (package,) = packages.glob(f"vaultfs-{__version__}*.whl")
+    installed = Installed(tmp_path, str(package))
+    assert installed.attempt("python", "-c", "import pyfuse3").returncode != 0
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/note").write_text("mine")
+    opened = ("--passfile", "password")
+    installed.run("vaultfs", "init", "store", *opened, *CHEAP)
+    installed.run("vaultfs", "import", "source", "store", "--verify", *opened)
+    assert installed.run("vaultfs", "ls", "store", *opened) == "note\n"
+    assert installed.run("vaultfs", "tree", "store", *opened)
+    assert installed.run("vaultfs", "cat", "store:/note", *opened) == "mine"
+    installed.run("vaultfs", "export", "store", "out", *opened)
+    assert (tmp_path / "out/note").read_text() == "mine"
+    installed.run("vaultfs", "check", "--data", "store", *opened)
+    for command in ("info", "log", "drill"):
+        installed.run("vaultfs", command, "store", *opened)
+    installed.run("vaultfs", "key", "list", "store")
+    installed.run("vaultfs", "status")
+    installed.run("vaultfs", "install-helpers")
+    (tmp_path / "plain").mkdir()
+    refused = installed.attempt("vaultfs", "mount", "store", "plain", *opened)
+    assert refused.returncode == 19
+    assert "pip install 'vaultfs[mount]'" in refused.stderr
 
 
 def test_the_debian_package_says_what_it_needs(packages: Path) -> None:

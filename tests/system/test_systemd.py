@@ -1,4 +1,4 @@
-"""The systemd unit, run by a real user manager in namespaces of its own: options, readiness, a clean stop."""
+"""The systemd unit and the automount, run by real managers in namespaces of their own: readiness, a clean stop."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ MANAGER = "/lib/systemd/systemd"
 GROUP = f"vaultfs-test-{os.getpid()}"
 
 # The manager wants to be on a machine that systemd has booted, and a group of processes of its own.
-SESSION = f"""
+PLACE = f"""
 set -e
 mount -t tmpfs none /run/systemd
 mkdir -p /run/systemd/system
@@ -25,6 +25,8 @@ mount -t tmpfs none /sys/fs/cgroup
 mount -t cgroup2 none /sys/fs/cgroup
 mkdir /sys/fs/cgroup/{GROUP}
 echo $$ >/sys/fs/cgroup/{GROUP}/cgroup.procs
+"""
+SESSION = f"""{PLACE}
 SYSTEMD_LOG_TARGET=console {MANAGER} --user >"$HOME/manager.log" 2>&1 &
 manager=$!
 for try in $(seq 100); do systemctl --user is-active --quiet basic.target && break; sleep 0.1; done
@@ -103,6 +105,68 @@ def test_the_unit_opens_the_vault_and_closes_it(
     vault.mount()
     assert (vault.mountpoint / "note").read_text() == "content\n"
     vault.umount()
+
+
+# A manager of the system that knows nothing but fstab, and somebody who looks into the folder of its one line.
+SYSTEM = f"""{PLACE}
+mount --bind "$SBIN" /usr/sbin
+mount --bind "$TABLE" /etc/fstab
+is_open() {{ grep -q " $PLAIN fuse.vaultfs " /proc/self/mounts; }}
+(
+    until grep -q " $PLAIN autofs " /proc/self/mounts; do sleep 0.1; done
+    is_open && echo "open too early"
+    echo content >"$PLAIN/note"
+    is_open && echo "open at first sight"
+    exec 3>"$PLAIN/held"
+    sleep 5
+    is_open && echo "open while in use"
+    exec 3>&-
+    while is_open; do sleep 0.2; done
+    echo "closed when idle"
+) >"$SAID" &
+export container=test SYSTEMD_UNIT_PATH="/run/systemd/generator:$UNITS" SYSTEMD_GENERATOR_PATH="$GENERATORS"
+exec {MANAGER} --system --unit=test.target --log-target=console
+"""
+
+
+def test_an_automount_opens_the_vault_at_first_sight_and_closes_it_when_idle(
+    vault: Vault, home: Path, program: Program, vaultfs: Callable[..., Result], tmp_path: Path
+) -> None:
+    places = {name: tmp_path / name for name in ("SBIN", "TABLE", "UNITS", "GENERATORS", "SAID")}
+    for name in ("UNITS", "GENERATORS"):
+        places[name].mkdir()
+    (places["GENERATORS"] / "fstab").symlink_to("/lib/systemd/system-generators/systemd-fstab-generator")
+    unit = str(vault.mountpoint).strip("/").replace("-", "\\x2d").replace("/", "-")
+    (places["UNITS"] / "test.target").write_text(f"[Unit]\nDefaultDependencies=no\nWants={unit}.automount\n")
+    shutil.copytree(
+        "/usr/sbin", places["SBIN"], symlinks=True, ignore=lambda folder, names: [n for n in names if "mount" in n]
+    )
+    helper = program.with_name("mount.fuse.vaultfs")
+    helper.write_text(helper.read_text().replace("import sys", f"import os, sys\nos.environ['HOME'] = {str(home)!r}", 1))
+    (places["SBIN"] / helper.name).symlink_to(helper)
+    (home / "password").write_text(PASSWORD)
+    options = f"noauto,nofail,x-systemd.automount,x-systemd.idle-timeout=1s,passfile={home}/password"
+    places["TABLE"].write_text(f"{vault.store} {vault.mountpoint} fuse.vaultfs {options} 0 0\n")
+
+    with subprocess.Popen(
+        ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c", SYSTEM],
+        env=environment(PLAIN=str(vault.mountpoint), **{name: str(path) for name, path in places.items()}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as manager:
+        eventually(lambda: "closed when idle" in _said(places["SAID"]), 40)
+        manager.kill()
+        log = manager.communicate()[0].decode(errors="replace")
+    assert eventually(_group_is_removed)
+    assert _said(places["SAID"]).splitlines() == ["open at first sight", "open while in use", "closed when idle"], log
+    assert vault.journals() == []
+    vault.mount()
+    assert (vault.mountpoint / "note").read_text() == "content\n"
+    vault.umount()
+
+
+def _said(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
 
 
 def test_the_unit_is_one_systemd_understands(home: Path, program: Program, vaultfs: Callable[..., Result]) -> None:

@@ -94,10 +94,14 @@ class CommittedTree:
         """Find the newest root; raises PartlySynced or StoreUnusable if there is none."""
         if not self.refresh():
             if any(state.missing for state in self.slots()):
-                raise PartlySynced("no root of the vault is there; let the store finish syncing, then try again")
+                raise PartlySynced(
+                    "no root of the vault is there: let the store finish syncing, then try again; if they are lost for "
+                    "good, `vaultfs export --salvage` gets out what can be read"
+                )
             raise StoreUnusable(
-                "neither root of the vault verifies, so its contents cannot be reached; "
-                "if an older header was put back, `vaultfs key rebuild` has the newer one"
+                "neither root of the vault verifies: if an older header was put back, `vaultfs key rebuild` has the "
+                "newer one; else put back root.0 or root.1 from a copy of the store, or get out what can be read with "
+                "`vaultfs export --salvage`"
             )
         assert self.sealed is not None
         return self.sealed

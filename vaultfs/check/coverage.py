@@ -47,9 +47,10 @@ class Coverage:
             if run is not None:
                 cursor = None if run["cursor"] is None else cursor_from_json(run["cursor"])
                 interrupted = Interrupted(frozenset(map(int, run["folders"])), int(run["begun"]), cursor)
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return
-        if len(verified) == FOLDERS:
+        folders = () if interrupted is None else interrupted.folders
+        if len(verified) == FOLDERS and all(0 <= folder < FOLDERS for folder in folders):
             self.verified, self.interrupted = verified, interrupted
 
     def sample(self, share: float) -> frozenset[int]:

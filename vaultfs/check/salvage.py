@@ -36,6 +36,7 @@ _PARENT = struct.Struct("<Q")
 HIDDEN = {*TOP_IDS, *SHARD_IDS} - {ROOT_ID}
 
 Loss = Callable[[int, int, str], None]
+Newest = Callable[[int, int | None], Iterator[tuple[int, bytes]]]
 
 
 class Found(NamedTuple):
@@ -63,13 +64,17 @@ class FoundDirectory:
 
 
 class Scan:
-    """All objects of a store by what their sealed headers say; `broken` are paths whose header does not verify."""
+    """All objects of a store by what their sealed headers say; `broken` are paths whose header does not verify.
+
+    `content_size` is how many bytes the objects with files' content have, used or not.
+    """
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
         self.segments: dict[int, list[Found]] = {}
         self.directories: dict[int, FoundDirectory] = {}
         self.broken: list[str] = []
+        self.content_size = 0
 
     def run(self, progress: Callable[[int, int], None]) -> None:
         """Read all headers, and all directories; `progress` is told (folders done, of how many)."""
@@ -95,7 +100,8 @@ class Scan:
         if name is None:
             return
         try:
-            stored = self._objects.open(path).read(OBJECT_HEADER_SIZE, 0)
+            file = self._objects.open(path)
+            stored = file.read(OBJECT_HEADER_SIZE, 0)
             header = open_object_header(self._objects.context, name, stored)
         except (Damaged, OSError):
             self.broken.append(path)
@@ -105,6 +111,7 @@ class Scan:
             directories.setdefault(header.inode_id, []).append(found)
         elif header.kind == OBJECT_SEGMENT:
             self.segments.setdefault(header.inode_id, []).append(found)
+            self.content_size += file.size()
 
     def _directory(self, found: list[Found]) -> FoundDirectory:
         directory = FoundDirectory()
@@ -287,21 +294,26 @@ class Salvage:
         """(offset, bytes) of a file's data; by slots alone, the newest of each chunk, when its map is no help."""
         size = self._objects.chunk_size
         if not inode.content:
-            yield from ((number * size, data) for number, data in self._newest(inode.id).items())
+            yield from ((number * size, data) for number, data in self._newest(inode.id))
             return
         yield from mapped_pieces(self._objects, inode, lost, self._newest)
 
-    def _newest(self, inode_id: int) -> dict[int, bytes]:
-        newest: dict[int, tuple[int, bytes]] = {}
-        for segment in self._scan.segments.get(inode_id, []):
-            for generation, number, data in slots_of(self._objects, segment):
-                if number not in newest or newest[number][0] <= generation:
-                    newest[number] = (generation, data)
-        return {number: data for number, (_, data) in sorted(newest.items())}
+    def _newest(self, inode_id: int, only: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """(number, data) of the newest of each chunk of a file, or of one of its segments; in memory one by one."""
+        found = self._scan.segments.get(inode_id, [])
+        for segment in sorted({each.segment for each in found} if only is None else {only}):
+            newest: dict[int, tuple[int, bytes]] = {}
+            for each in found:
+                if each.segment != segment:
+                    continue
+                for generation, number, data in slots_of(self._objects, each):
+                    if number not in newest or newest[number][0] <= generation:
+                        newest[number] = (generation, data)
+            yield from ((number, data) for number, (_, data) in sorted(newest.items()))
 
 
 def mapped_pieces(
-    objects: Objects, inode: Inode, lost: Loss, newest: Callable[[int], dict[int, bytes]]
+    objects: Objects, inode: Inode, lost: Loss, newest: Newest
 ) -> Iterator[tuple[int, bytes]]:
     """(offset, bytes) of what a file's map names and verifies; where the map is broken, the slots' own account."""
     size = objects.chunk_size
@@ -310,7 +322,7 @@ def mapped_pieces(
         segments = sorted(load_map(objects, entry).committed.items())
     except Damaged as damage:
         lost(0, inode.size, f"the map is broken, so these bytes may be of an older version: {damage}")
-        yield from ((number * size, data) for number, data in newest(inode.id).items() if number * size < inode.size)
+        yield from ((number * size, data) for number, data in newest(inode.id, None) if number * size < inode.size)
         return
     for number, segment in segments:
         first = number * CHUNKS_PER_SEGMENT
@@ -319,10 +331,7 @@ def mapped_pieces(
         except Damaged as damage:
             cause = f"the map is broken, so these bytes may be of an older version: {damage}"
             lost(first * size, min((first + CHUNKS_PER_SEGMENT) * size, inode.size), cause)
-            chunks = newest(inode.id)
-            yield from (
-                (chunk * size, data) for chunk, data in chunks.items() if chunk // CHUNKS_PER_SEGMENT == number
-            )
+            yield from ((chunk * size, data) for chunk, data in newest(inode.id, number))
             continue
         for index, item in leaf:
             chunk = first + index

@@ -25,4 +25,6 @@ def run(args: argparse.Namespace, out: Output) -> None:
             try:
                 out.stream().write(inline.read(inode.id, offset, _PIECE))
             except Damaged as damage:
-                raise Damaged(f"{vaultpaths.shown(path)}, at byte {offset} or behind: {damage}") from damage
+                raise Damaged(
+                    f"{vaultpaths.shown(path)}, at byte {offset} or behind: {damage}; other files are not affected"
+                ) from damage

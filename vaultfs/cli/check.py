@@ -30,6 +30,7 @@ _RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([KMG]?)(?:i?B)?(?:/s)?", re.IGNORECAS
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _SHARE = re.compile(r"([0-9]+(?:\.[0-9]+)?)%")
 _KEEP_SECONDS = 5.0
+_NEXT = "`vaultfs check --repair --dry-run`"
 # Each pass may bring to light what another directory hid.
 _PASSES = 4
 
@@ -204,6 +205,7 @@ def _data(
             verified = checker.data(folders, total, rate, run.cursor, advance)
         except BaseException:
             coverage.keep(run._replace(cursor=reached))
+            out.note("How far the check has come is kept: `vaultfs check --resume` goes on from here.")
             raise
     coverage.finish(run)
     return verified
@@ -212,7 +214,6 @@ def _data(
 def _tell(finding: "Finding", found: "list[Finding]", json: bool, out: Output) -> None:
     found.append(finding)
     if not json:
-        out.live("")
         out.result(str(finding))
 
 
@@ -265,10 +266,16 @@ def _verdict(wrong: "list[Finding]") -> str:
     from vaultfs.check.findings import Kind, Severity
 
     errors = [finding for finding in wrong if finding.severity == Severity.ERROR]
-    count = f"{len(errors)} errors and {len(wrong) - len(errors)} warnings"
+    warnings = len(wrong) - len(errors)
+    counts = (len(errors), "error"), (warnings, "warning")
+    count = " and ".join(_counted(number, what) for number, what in counts if number)
     unsynced = {Kind.MISSING, Kind.PARTLY_SYNCED, Kind.OLDER}
     if errors and all(finding.kind in unsynced for finding in errors):
         return f"the vault is not whole ({count}); it looks partly synced: let the store finish syncing, then try again"
     if errors:
-        return f"the vault is damaged ({count})"
-    return f"everything can be read, but look at the warnings ({len(wrong)})"
+        return f"the vault is damaged ({count}, named above); {_NEXT} shows what can be mended"
+    return f"everything can be read, but look at the warnings above ({len(wrong)}); {_NEXT} shows what can be mended"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -103,8 +103,9 @@ def _salvage(args: argparse.Namespace, target: int, out: Output) -> None:
         with ProgressLine(out, "Scan", "folders") as line:
             scan.run(line.update)
         salvage = Salvage(tree.objects, scan)
-        exporter = Exporter(salvage.pieces, out.warn, lambda done: None)
-        exporter.export((Step(*found, "") for found in salvage.walk()), target)
+        with ProgressLine(out, "Salvage") as line:
+            exporter = Exporter(salvage.pieces, out.warn, lambda done: line.update(done, scan.content_size))
+            exporter.export((Step(*found, "") for found in salvage.walk()), target)
     for path in scan.broken:
         out.warn(f"{path} is none of this vault's objects, or its header is broken")
     conclude(exporter.files, exporter.copied, exporter.failures, out, quiet=False)
@@ -117,4 +118,4 @@ def conclude(files: int, copied: int, failures: list[str], out: Output, *, quiet
     for failure in failures:
         out.warn(failure)
     if failures:
-        raise Damaged(f"{len(failures)} things could not be copied whole")
+        raise Damaged(f"{len(failures)} things could not be copied whole, those named above; everything else was")

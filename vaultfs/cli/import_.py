@@ -6,6 +6,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from vaultfs.cli import opening, passwords, vaultpaths
+from vaultfs.cli.insight import taken
 from vaultfs.cli.output import Output, size_text
 from vaultfs.cli.progress import ProgressLine
 from vaultfs.errors import Damaged, NotADirectory, NotFound, UsageError
@@ -13,7 +14,7 @@ from vaultfs.errors import Damaged, NotADirectory, NotFound, UsageError
 if TYPE_CHECKING:
     from vaultfs.cli.importing import Comparison, Importer
     from vaultfs.vault.inline import Inline
-    from vaultfs.vault.inode import Inode, StatFs
+    from vaultfs.vault.inode import Inode
 
 SUMMARY = "Copy a directory's files into a vault without mounting it."
 
@@ -38,29 +39,28 @@ def run(args: argparse.Namespace, out: Output) -> None:
     opening.refuse_if_open(place.store, write=True)
     unlocked = opening.unlock(loaded, passwords.source(args), out)
     comparison: Comparison | None = None
+    before = taken(place.store)
     with opening.opened(place.store, unlocked, opening.Choices(journal_dir=args.journal_dir), out) as vault:
         try:
             inline = Inline(vault)
             target = _target(inline, place.path)
             vault.remember(target.id)
-            before = _room(vault.statfs())
             importer = _copy(inline, args.directory, target, out)
-            stored = before - _room(vault.statfs())
             if args.verify:
                 comparison = _compare(inline, args.directory, target, out)
         finally:
             vault.close()
-    out.say(f"{importer.files} entries, {size_text(importer.copied)} in, about {size_text(max(stored, 0))} stored.")
+    grown = max(taken(place.store) - before, 0)
+    out.say(f"{importer.files} entries, {size_text(importer.copied)} in; the store grew by {size_text(grown)}.")
     if comparison is not None:
         for difference in comparison.differences:
             out.warn(difference)
         if comparison.differences:
-            raise Damaged(f"{len(comparison.differences)} differences between the directory and the vault")
+            raise Damaged(
+                f"{len(comparison.differences)} differences between the directory and the vault, those named above; "
+                "the directory may have changed meanwhile"
+            )
         out.say(f"{comparison.files} entries and {size_text(comparison.compared)} read back: all the same.")
-
-
-def _room(space: "StatFs") -> int:
-    return space.blocks_free * space.block_size
 
 
 def _target(inline: "Inline", path: bytes) -> "Inode":

@@ -13,6 +13,7 @@ from vaultfs.vault.inode import Inode, SetAttr
 
 PIECE = 1 << 20
 _EVICT_EVERY = 1000
+_KEPT = "nothing there is overwritten; remove it, or import into another directory of the vault"
 # Attributes the kernel makes up: the vault keeps what users set.
 _SKIPPED_XATTRS = (b"security.selinux", b"system.nfs4_acl")
 
@@ -127,7 +128,7 @@ class Importer:
         except NotFound:
             return self._inline.create_inode(parent, source.name, stat.S_IFDIR | 0o700).id
         if not stat.S_ISDIR(found.mode):
-            raise Exists(f"{shown(source.path)} is in the vault already, and is no directory")
+            raise Exists(f"{shown(source.path)} is in the vault already, and is no directory: {_KEPT}")
         return found.id
 
     def _entry(self, source: Source, parent: int) -> None:
@@ -139,7 +140,7 @@ class Importer:
                 return
             inode = self._make(source, parent)
         except Exists:
-            raise Exists(f"{shown(source.path)} is in the vault already") from None
+            raise Exists(f"{shown(source.path)} is in the vault already: {_KEPT}") from None
         if status.st_nlink > 1:
             self._linked[place] = inode.id
             # Found by its id later on, wherever that is.

@@ -79,8 +79,11 @@ def run(args: argparse.Namespace, out: Output) -> None:
     _say_what_is_at_stake(args, out)
     unlocking.keep_from_others()
     password = normalise(passwords.read_new_password(source, out, newkeys.password_check(args), credential=True))
-    with out.working("Making the keys"):
-        made = header.create(password, kdf=kdf or calibrate(), chunk_size=chunk_size, identity=identity)
+    if kdf is None:
+        with out.working("Measuring what this machine can afford for each guess at the password, about 1 s"):
+            kdf = calibrate()
+    with out.working("Making the keys, about 1 s"):
+        made = header.create(password, kdf=kdf, chunk_size=chunk_size, identity=identity)
     if _wants_recovery(args, out):
         slot = newkeys.recovery_slot(args, out, made, made.slot.kdf, "")
         made = made._replace(header=replace(made.header, slots=(*made.header.slots, slot)))

@@ -41,11 +41,11 @@ def look(path: Path, unlocked: "Unlocked", out: Output) -> Insight:
         root = tree.sealed.root
     damage = sum(1 for finding in found if finding.severity == Severity.ERROR)
     verified = covered_text(Coverage.default(unlocked.header.vault_id))
-    return Insight(root.generation, root.clean, root.time, counts, _taken(path), damage, verified)
+    return Insight(root.generation, root.clean, root.time, counts, taken(path), damage, verified)
 
 
-def _taken(path: Path) -> int:
-    """The bytes all objects take."""
+def taken(path: Path) -> int:
+    """The bytes that all objects of the store in `path` have."""
     return sum(found.lstat().st_size for found in (path / "objects").glob("*/*"))
 
 

@@ -62,6 +62,14 @@ def run(args: argparse.Namespace, out: Output) -> None:
         )
     else:
         _each(_install, helpers, out)
+        if not args.system and not _is_man_told():
+            out.note("man(1) finds the page when ~/.local/bin is in $PATH.")
+
+
+def _is_man_told() -> bool:
+    """Whether man(1), which looks beside the folders of $PATH, finds a page below ~/.local/share."""
+    local = os.path.expanduser("~/.local")
+    return not {f"{local}/bin", f"{local}/sbin"}.isdisjoint(os.environ.get("PATH", "").split(os.pathsep))
 
 
 def _each(do: Callable[[Helper], bool], helpers: list[Helper], out: Output) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from vaultfs.cli import opening, unlocking
 from vaultfs.cli.output import Output
+from vaultfs.cli.progress import time_text
 from vaultfs.errors import EmptyPassword, WrongPassword
 
 if TYPE_CHECKING:
@@ -61,5 +62,5 @@ def _opened(raw: bytes, password: bytes) -> "Unlocked | None":
 
 
 def _progress(tried: int, count: int, seconds: float) -> str:
-    left = f", {seconds / tried * (count - tried) / 60:.0f} min left" if tried else ""
+    left = f", {time_text(seconds / tried * (count - tried))} left" if tried else ""
     return f"Tried {tried} of {count}{left}"

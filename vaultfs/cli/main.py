@@ -59,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return Interrupted.exit_code
     except VaultfsError as error:
         return _fail(out, str(error), error.exit_code, debug)
+    except BrokenPipeError:
+        _end_as_a_pipe_does()
     except OSError as error:
         where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
         return _fail(out, f"{where}{error.strerror or error}.", _FAILED, debug)
@@ -169,6 +171,12 @@ def _fail(out: Output, sentence: str, code: int, debug: bool) -> int:
         out.trace(traceback.format_exc())
     out.error(sentence)
     return code
+
+
+def _end_as_a_pipe_does() -> None:
+    """Whoever read the output has had enough, such as head(1): end without a word, by the signal for that."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGPIPE)
 
 
 def _stop_on_signals() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from vaultfs.cli import passwords, unlocking
 from vaultfs.cli.mountoptions import CipherBackend
 from vaultfs.cli.output import Output
+from vaultfs.cli.progress import ProgressLine
 from vaultfs.errors import LockedElsewhere, StoreUnusable
 
 if TYPE_CHECKING:
@@ -34,9 +35,9 @@ def store_path(text: str) -> Path:
     """The store that was named, as an absolute path. Raises StoreUnusable unless it is a folder."""
     path = Path(os.path.abspath(text))
     if not path.exists():
-        raise StoreUnusable(f"There is no folder {text}.")
+        raise StoreUnusable(f"There is no folder {text}: look whether its disk is attached, and the name right.")
     if not path.is_dir():
-        raise StoreUnusable(f"{text} is not a folder.")
+        raise StoreUnusable(f"{text} is not a folder; a vault's store is one.")
     return path
 
 
@@ -57,11 +58,11 @@ def load_header(path: Path, out: Output) -> "LoadedHeader":
 
 def refuse_if_open(path: Path, *, write: bool) -> None:
     """LockedElsewhere if someone has the vault open who is in the way: said before a password is asked for, in vain."""
-    from vaultfs.store.lock import holder
+    from vaultfs.store.lock import already_open, holder
 
     who = holder(path)
     if who is not None and (write or who.mode == "write"):
-        raise LockedElsewhere(f"The vault is already open by {who}.")
+        raise LockedElsewhere(already_open(who))
 
 
 def unlock(loaded: "LoadedHeader", where: passwords.PasswordSource, out: Output) -> "Unlocked":
@@ -103,10 +104,17 @@ def opened(path: Path, unlocked: "Unlocked", choices: Choices, out: Output) -> I
         accept_damage=choices.accept_damage,
         memory=GenerationMemory.default(vault_id),
     )
+    # What is left of it after a crash has to be replayed first, which may take some seconds.
+    recovery = ProgressLine(out, "Recovery", "changes")
     with VaultLock.acquire(path, vault_id, write=write) as lock, DirectoryStore(path, write=write) as store:
         if lock.foreign_note is not None:
-            out.warn(f"The store says that {lock.foreign_note} has the vault open; two writers would fork it.")
+            out.warn(
+                f"The store says that {lock.foreign_note} has the vault open. If that is so, close it there first: two "
+                "writers would each lose what the other wrote."
+            )
         folder = choices.journal_dir
         whole: Store = store if folder is None else JournalElsewhere.in_folder(store, folder, vault_id)
         with contextlib.closing(whole):
-            yield Vault.open(whole, unlocked.keys, options)
+            with recovery:
+                vault = Vault.open(whole, unlocked.keys, options._replace(progress=recovery.update))
+            yield vault

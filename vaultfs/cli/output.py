@@ -48,15 +48,17 @@ class Output:
         self._stdout = stdout or sys.stdout
         self._stderr = stderr or sys.stderr
         self._interactive = self._stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._is_line_shown = False
         self._colour = self._interactive and not os.environ.get("NO_COLOR")
 
     def say(self, text: str) -> None:
         """News the user can do without; nothing under `quiet`."""
         if not self.quiet:
-            print(printable(text), file=self._stdout, flush=True)
+            self.result(printable(text))
 
     def result(self, text: str) -> None:
         """What the command was run for; printed even under `quiet`, lines kept."""
+        self.live("")
         print("\n".join(printable(line) for line in text.split("\n")), file=self._stdout, flush=True)
 
     def facts(self, rows: Iterable[tuple[str, str]]) -> None:
@@ -100,6 +102,7 @@ class Output:
         self._stderr.write(text)
 
     def _complain(self, kind: str, text: str, colour: str = "") -> None:
+        self.live("")
         start, end = (colour, _PLAIN) if self._colour and colour else ("", "")
         print(f"{start}vaultfs: {kind}{_sentence(text)}{end}", file=self._stderr, flush=True)
 
@@ -115,10 +118,19 @@ class Output:
         return self._interactive and not self.quiet
 
     def live(self, text: str) -> None:
-        """Show a line of progress in place of the last one, on a terminal only; empty text erases it."""
-        if self.is_live:
-            self._stderr.write(_ERASE_LINE + printable(text))
+        """Show a line of progress in place of the last one, on a terminal only; empty text erases it.
+
+        Whatever else is printed takes the line's place, and the next one comes below.
+        """
+        if self.is_live and (text or self._is_line_shown):
+            self._stderr.write(_ERASE_LINE + self._fitting(printable(text)))
             self._stderr.flush()
+            self._is_line_shown = bool(text)
+
+    def _fitting(self, text: str) -> str:
+        """As much of a line as the terminal is wide: of a wrapped one, only the last row could be erased."""
+        columns = os.get_terminal_size(self._stderr.fileno()).columns
+        return text[: columns - 1] if columns else text
 
     def ask(self, question: str) -> str:
         """A line typed on the terminal, seen while it is typed; empty at its end."""
@@ -129,13 +141,8 @@ class Output:
     @contextmanager
     def working(self, text: str) -> Iterator[None]:
         """Show on a terminal that something takes a while, and erase that afterwards."""
-        shown = self._interactive and not self.quiet
-        if shown:
-            self._stderr.write(f"{printable(text)} …")
-            self._stderr.flush()
+        self.live(f"{text} …")
         try:
             yield
         finally:
-            if shown:
-                self._stderr.write(_ERASE_LINE)
-                self._stderr.flush()
+            self.live("")

@@ -9,7 +9,10 @@ _WIDTH = 24
 
 
 class ProgressLine:
-    """Shown while `update` is called; use as a context, which erases it. Amounts are bytes, or a unit in words."""
+    """Shown while `update` is called; use as a context, which erases it. Amounts are bytes, or a unit in words.
+
+    Nothing is shown of what is done in a moment.
+    """
 
     def __init__(self, out: Output, what: str, unit: str = "bytes") -> None:
         self._out = out
@@ -23,7 +26,7 @@ class ProgressLine:
         return self._out.is_live
 
     def update(self, done: int, total: int) -> None:
-        """Show how far things are; cheap if that was shown a moment ago."""
+        """Show how far things are, as far as the total is known (else 0); cheap if that was shown a moment ago."""
         now = time.monotonic()
         if now - self._shown < _INTERVAL:
             return
@@ -31,12 +34,15 @@ class ProgressLine:
         self._out.live(self._line(done, total, now - self._begun))
 
     def _line(self, done: int, total: int, seconds: float) -> str:
-        share = min(done / total, 1.0) if total else 0.0
+        speed = done / seconds if seconds else 0.0
+        amount = f"{self._amount(done)} at {self._amount(int(speed))}/s"
+        if not total:
+            return f"{self._what} {amount}"
+        share = min(done / total, 1.0)
         filled = int(share * _WIDTH)
         bar = "#" * filled + "-" * (_WIDTH - filled)
-        speed = done / seconds if seconds else 0.0
         left = f", {time_text((total - done) / speed)} left" if speed and total > done else ""
-        return f"{self._what} [{bar}] {share:4.0%} {self._amount(done)} at {self._amount(int(speed))}/s{left}"
+        return f"{self._what} [{bar}] {share:4.0%} {amount}{left}"
 
     def _amount(self, amount: int) -> str:
         return size_text(amount) if self._unit == "bytes" else f"{amount} {self._unit}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vaultfs.cli import opening, vaultpaths
 from vaultfs.cli.output import Output
+from vaultfs.cli.progress import ProgressLine
 from vaultfs.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -73,10 +74,12 @@ def carry_out(place: Place, steps: "list[Step]", out: Output, *, ask: bool) -> N
         with opening.opened(path, unlocked, opening.Choices(journal_dir=journal_dir), out) as vault:
             try:
                 inline = Inline(vault)
-                for step in steps:
-                    if step.vault is not None:
-                        step.vault(inline)
-                        vault.checkpoint()
+                with ProgressLine(out, "Repair", "steps") as line:
+                    for done, step in enumerate(steps):
+                        line.update(done, len(steps))
+                        if step.vault is not None:
+                            step.vault(inline)
+                            vault.checkpoint()
             finally:
                 vault.close()
     with (

@@ -1,6 +1,7 @@
 """`vaultfs umount MOUNTPOINT`: close a vault, and return when everything is written."""
 
 import argparse
+import os
 
 from vaultfs.cli.output import Output
 
@@ -25,8 +26,9 @@ def run(args: argparse.Namespace, out: Output) -> None:
     from vaultfs.mount.unmounting import absolute, unmount
 
     mountpoint = absolute(args.mountpoint)
+    os.chdir("/")  # this process may stand in the vault, and would be in the way itself
     with out.working("Writing what is left"):
-        unmount(args.mountpoint, lazy=args.lazy)
+        unmount(mountpoint, lazy=args.lazy)
     out.say(f"{args.mountpoint} is closed.")
     if args.purge_thumbnails:
         from vaultfs.cli.thumbnails import purge

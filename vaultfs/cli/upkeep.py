@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from vaultfs.keys.header import Header, Unlocked
     from vaultfs.keys.headerfile import LoadedHeader
 
+_TIME = "%Y-%m-%dT%H:%M:%SZ"  # in UTC
+
 LONG = timedelta(days=180)
 """After so long without a drill, it is mentioned."""
 
@@ -22,15 +24,15 @@ def note_drill(vault_id: bytes) -> None:
     path = _drill_path(vault_id)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     new = path.with_suffix(".new")
-    new.write_text(json.dumps({"drilled": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}) + "\n")
+    new.write_text(json.dumps({"drilled": datetime.now(UTC).strftime(_TIME)}) + "\n")
     os.replace(new, path)
 
 
 def last_drill(vault_id: bytes) -> datetime | None:
-    """When `vaultfs drill` last succeeded on this machine; None if that is not known."""
+    """When `vaultfs drill` last succeeded on this machine; None if that is not known. A broken file tells nothing."""
     try:
-        return datetime.fromisoformat(json.loads(_drill_path(vault_id).read_text())["drilled"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return datetime.strptime(json.loads(_drill_path(vault_id).read_text())["drilled"], _TIME).replace(tzinfo=UTC)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

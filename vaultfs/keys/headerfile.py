@@ -62,7 +62,10 @@ def load(store: Store) -> LoadedHeader:
         if in_roots:
             return _from_roots(in_roots, error)
         if isinstance(main, FileNotFoundError) and isinstance(backup, FileNotFoundError):
-            raise StoreUnusable(f"{store.description} is not a vault: it has no {MAIN}.") from None
+            raise StoreUnusable(
+                f"{store.description} is not a vault: it has no {MAIN}. If it should be one, let it finish syncing, or "
+                "look for the right folder."
+            ) from None
         raise
     _refuse_stranger(header, MAIN, in_roots)
     return LoadedHeader(header, raw, _backup_notes(header, raw, backup))

@@ -6,6 +6,7 @@ are what a newer vaultfs writes. Anything else out of place is a ValueError with
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 
 from vaultfs.crypto.kdf import Argon2id, Kdf, Scrypt
 from vaultfs.crypto.keywrap import OVERHEAD
@@ -113,7 +114,8 @@ def _check_newer(members: Members) -> list[str]:
     version = as_integer(members.get("version"), "version", 1, 2**31)
     if version != FORMAT_VERSION:
         raise UnsupportedVaultVersion(
-            f"The vault has format version {version}; this vaultfs reads version {FORMAT_VERSION}."
+            f"The vault has format version {version}; this vaultfs reads version {FORMAT_VERSION}. "
+            "A newer vaultfs opens it; nothing was changed."
         )
     listed = as_list(members.get("features"), "features", MOST_FEATURES)
     features = [_known(feature, "feature", SUPPORTED_FEATURES) for feature in listed]
@@ -151,7 +153,7 @@ def _slot_from_members(value: object) -> KeySlot:
         id=as_bytes(members["id"], "key slot id", SLOT_ID_SIZE, SLOT_ID_SIZE),
         type=slot_type,
         label=as_text(members["label"], "key slot label", LONGEST_LABEL),
-        created=as_match(members["created"], "key slot creation time", CREATED),
+        created=_time(members["created"], "key slot creation time"),
         kdf=costs,
         salt=as_bytes(kdf["salt"], "kdf salt", 16, 32),
         wrapped=_wrapped(members["wrapped"], "wrapped key"),
@@ -169,8 +171,20 @@ def _costs_from_members(name: object, params: Members) -> Kdf:
     return Scrypt(cost("log_n"), cost("r"), cost("p"))
 
 
+def _time(value: object, what: str) -> str:
+    text = as_match(value, what, CREATED)
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{what} is no time there is") from None
+    return text
+
+
 def _known(value: object, what: str, known: Collection[str]) -> str:
     name = as_text(value, what, 64)
     if name not in known:
-        raise UnsupportedVaultVersion(f'The vault uses the {what} "{name}", which this vaultfs does not know.')
+        raise UnsupportedVaultVersion(
+            f'The vault uses the {what} "{name}", which this vaultfs does not know. '
+            "A newer one may; nothing was changed."
+        )
     return name

@@ -108,7 +108,9 @@ def _slot_key(secret: bytes, kdf: Kdf, salt: bytes) -> bytes:
     try:
         key = kdf.derive(secret, salt)
     except MemoryError as error:
-        raise OpenError(f"There is not enough memory to try the password: {error}.") from error
+        raise OpenError(
+            f"There is not enough memory to try the password: {error}. Close other programs and try again."
+        ) from error
     except ImportError as error:
         raise OpenError(f"The key slot cannot be tried: {error}.") from error
     return derive_from_master(key, b"", LABEL_SLOT, KEK_SIZE)

@@ -22,8 +22,8 @@ _STDIN, _STDOUT, _STDERR = 0, 1, 2
 def run_in_background(work: Callable[[Callable[[], None]], None]) -> int:
     """Fork; run `work(on_ready)` in the child; return the child's process id once it has called `on_ready`.
 
-    What the child raises before that is raised here, as the same class with the same sentence. The child leaves
-    the session, goes to `/`, reads nothing, prints nothing once it is ready, and ends when `work` returns.
+    What the child raises before that is raised here, as the same class with the same sentence. The child goes to
+    `/`, reads nothing, leaves the session and prints nothing once it is ready, and ends when `work` returns.
     Call it while there is one thread. Raises VaultfsError; Interrupted if the wait was.
     """
     _flush()
@@ -40,7 +40,10 @@ def run_in_background(work: Callable[[Callable[[], None]], None]) -> int:
         os.kill(child, signal.SIGTERM)
         raise Interrupted("mounting was interrupted") from None
     if not answer:
-        raise VaultfsError(f"the process that should serve the vault ended early ({_ending(child)})")
+        raise VaultfsError(
+            f"the process that should serve the vault ended early ({_ending(child)}); try again, with "
+            "--foreground to see what it says"
+        )
     _raise_what(json.loads(answer))
     return child
 
@@ -72,7 +75,6 @@ class _Parent:
 def _serve(work: Callable[[Callable[[], None]], None], parent: _Parent) -> NoReturn:
     code = VaultfsError.exit_code
     try:
-        os.setsid()
         os.chdir("/")
         _redirect(_STDIN)
         work(lambda: _tell_ready(parent))
@@ -87,6 +89,8 @@ def _serve(work: Callable[[Callable[[], None]], None], parent: _Parent) -> NoRet
 
 
 def _tell_ready(parent: _Parent) -> None:
+    # Not before: an automount lets only the process group that mounts look at the mountpoint until it has.
+    os.setsid()
     log_to_system()
     _flush()
     _redirect(_STDOUT)

@@ -26,6 +26,11 @@ class Mount:
         return self.filesystem == f"fuse.{SUBTYPE}" or self.source.startswith(SOURCE_PREFIX)
 
     @property
+    def is_automount(self) -> bool:
+        """Whether it waits for somebody to look, and has the real one mounted on top then (autofs)."""
+        return self.filesystem == "autofs"
+
+    @property
     def store(self) -> str | None:
         """The path of the vault's store, if the source tells it."""
         return self.source.removeprefix(SOURCE_PREFIX) if self.source.startswith(SOURCE_PREFIX) else None

@@ -14,6 +14,8 @@ from vaultfs.mount.system import umount
 from vaultfs.store.holder import this_host
 from vaultfs.store.lock import holder
 
+_LET_GO = "close that and try again, or give --lazy, and the vault is closed as soon as it is free"
+
 END_TIMEOUT = 60.0  # seconds a daemon may take for its last checkpoint
 
 
@@ -26,12 +28,15 @@ def unmount(mountpoint: str, *, lazy: bool = False, timeout: float = END_TIMEOUT
     path = absolute(mountpoint)
     mount = mount_at(path)
     if mount is None or not mount.is_vault:
-        raise MountpointUnusable(f"no vault is mounted on {path}")
+        raise MountpointUnusable(f"no vault is mounted on {path}; `vaultfs status` lists those that are")
     process = _daemon(mount)
     try:
         _detach_or_explain(path, lazy)
         if process is not None and not lazy and not _ended(process, timeout):
-            raise VaultfsError(f"{path} is unmounted, but its process is still writing after {timeout:.0f} seconds")
+            raise VaultfsError(
+                f"{path} is unmounted, but its process is still writing after {timeout:.0f} seconds: leave the store's "
+                "disk attached until it ends by itself (`vaultfs info STORE` says who has the vault open)"
+            )
     finally:
         if process is not None:
             os.close(process)
@@ -89,7 +94,7 @@ def _detach_or_explain(path: str, lazy: bool) -> None:
         detach(path, lazy=lazy)
     except OSError as error:
         if error.errno == errno.EBUSY:
-            raise MountpointUnusable(in_use(path)) from error
+            raise MountpointUnusable(f"{in_use(path)}: {_LET_GO}") from error
         raise MountpointUnusable(f"{path} could not be unmounted: {error.strerror}") from error
 
 

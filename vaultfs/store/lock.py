@@ -87,7 +87,7 @@ class _LockFile:
         self._note = b""
         try:
             if not ofd.try_lock(fd, exclusive=mode == "write"):
-                raise LockedElsewhere(f"the vault is already open by {_who_holds(self.read(), _seen_mode(fd))}")
+                raise LockedElsewhere(already_open(_who_holds(self.read(), _seen_mode(fd))))
         except BaseException:
             os.close(fd)
             raise
@@ -116,6 +116,11 @@ class _LockFile:
             if self._note and self.read() == self._note:
                 os.ftruncate(self._fd, 0)
         os.close(self._fd)
+
+
+def already_open(who: Holder) -> str:
+    """The sentence for a vault that somebody else has open."""
+    return f"The vault is already open by {who}: close it there first (`vaultfs status` lists what is mounted)."
 
 
 def _seen_mode(fd: int) -> Mode:

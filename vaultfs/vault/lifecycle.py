@@ -39,7 +39,15 @@ from vaultfs.vault.inode import inode_of_entry
 from vaultfs.vault.journal import Journal
 from vaultfs.vault.memory import GenerationMemory
 from vaultfs.vault.objects import Objects
-from vaultfs.vault.recovery import JournalRecords, Replay, delete_strays, explain, journal_numbers, read_journals
+from vaultfs.vault.recovery import (
+    JournalRecords,
+    Progress,
+    Replay,
+    delete_strays,
+    explain,
+    journal_numbers,
+    read_journals,
+)
 from vaultfs.vault.roots import RootSlots
 from vaultfs.vault.settings import Settings
 from vaultfs.vault.state import State
@@ -47,6 +55,9 @@ from vaultfs.vault.waits import resolve
 
 log = logging.getLogger("vaultfs.vault")
 
+_ONLY_IN_JOURNAL = (
+    "the last changes are safe, but only in the journal: mount the vault again when its store has room"
+)
 _TOP_NAMES = {ROOT_ID: b"root", SHARED_ID: b"shared", ORPHANS_ID: b"orphans"}
 
 
@@ -97,6 +108,7 @@ def open_core(
     accept_damage: bool,
     memory: GenerationMemory | None,
     settings: Settings,
+    progress: Progress,
 ) -> tuple[Core, Checkpointer]:
     """Open a vault, recovering it if it did not end cleanly; read-only that happens in memory alone.
 
@@ -116,11 +128,10 @@ def open_core(
     core.header_epoch = max(header_epoch, latest.root.epoch)
     checkpointer = Checkpointer(core, memory)
     opening = _Opening(core, checkpointer, latest.root, accept_damage)
+    opening.replay(progress)
     if read_only:
-        opening.replay()
         checkpointer.remember()
     else:
-        opening.replay()
         opening.settle()
     return core, checkpointer
 
@@ -129,13 +140,23 @@ def _latest_root(store: Store, roots: RootSlots, read_only: bool) -> SealedRoot:
     found = roots.read()
     missing = [root_slot_path(slot) for slot in range(ROOT_SLOTS) if not store.exists(root_slot_path(slot))]
     if missing and (not read_only or not found):
-        raise PartlySynced(f"{' and '.join(missing)} missing from the store; let it finish syncing, then try again")
+        raise PartlySynced(
+            f"{' and '.join(missing)} missing from the store: let it finish syncing, then try again; {_way_out(found)}"
+        )
     if not found:
         raise StoreUnusable(
-            "neither root of the vault verifies, so its contents cannot be reached; "
-            "if an older header was put back, `vaultfs key rebuild` has the newer one"
+            "neither root of the vault verifies: if an older header was put back, `vaultfs key rebuild` has the newer "
+            "one; else put back root.0 or root.1 from a copy of the store, or get out what can be read with "
+            "`vaultfs export --salvage`"
         )
     return found[0]
+
+
+def _way_out(found: list[SealedRoot]) -> str:
+    """What helps when a root is lost for good."""
+    if found:
+        return "if it is lost for good, `vaultfs check --repair` makes it again from the other"
+    return "if both are lost for good, `vaultfs export --salvage` gets out what can be read"
 
 
 def _refuse_rollback(latest: SealedRoot, header_epoch: int, memory: GenerationMemory | None) -> None:
@@ -185,7 +206,7 @@ class _Opening:
         self._journals: JournalRecords | None = None
         self._kept: set[bytes] = set()
 
-    def replay(self) -> None:
+    def replay(self, progress: Progress) -> None:
         """Apply what the journals hold, if the last root needs them."""
         if self._root.clean:
             return
@@ -213,7 +234,7 @@ class _Opening:
         consent = self._accept_damage or bool(core.read_only_reason)
         replay = Replay(core.state, journals.records, tolerant=consent)
         try:
-            replay.run()
+            replay.run(progress)
         except Damaged as error:
             raise JournalDamaged(
                 f"{error}; mount with --read-only to look, or with --accept-damage to go on without such changes"
@@ -345,8 +366,7 @@ def close_core(core: Core, checkpointer: Checkpointer) -> None:
         while not (core.state.frozen is None and core.state.active.empty):
             # The first one that finds the store full releases the ballast, and the next has that room.
             if not checkpointer.run() and (core.full or core.read_only_reason or checkpointer.running):
-                reason = core.read_only_reason or "the last changes could not be committed; they are journaled"
-                raise WriteFailed(reason)
+                raise WriteFailed(core.read_only_reason or _ONLY_IN_JOURNAL)
         try:
             clean_end(core, checkpointer)
             core.journal.remove_all()

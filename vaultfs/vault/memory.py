@@ -30,7 +30,7 @@ class GenerationMemory:
         try:
             data = json.loads(self._path.read_text())
             return Seen(int(data["generation"]), bytes.fromhex(data["tag"]))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
 
     def save(self, seen: Seen) -> None:

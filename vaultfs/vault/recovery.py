@@ -6,6 +6,7 @@ tail is the normal end of a journal; a record that is broken although a later on
 
 import logging
 import struct
+from collections.abc import Callable
 from typing import NamedTuple
 
 from vaultfs.errors import Damaged, JournalDamaged, NotFound, PartlySynced
@@ -35,6 +36,9 @@ from vaultfs.vault.state import State
 from vaultfs.vault.waits import resolve
 
 log = logging.getLogger("vaultfs.recovery")
+
+Progress = Callable[[int, int], None]
+"""Is told how many records have been replayed, of how many."""
 
 _LENGTHS = struct.Struct(f"<I{RECORD_ALIGNMENT - 4}x")
 
@@ -176,12 +180,13 @@ class Replay:
         self.skipped: list[tuple[int, int]] = []
         self.objects: set[bytes] = set()
 
-    def run(self) -> None:
+    def run(self, progress: Progress) -> None:
         """Apply all records, or those before a rename-over whose new content is not there.
 
         Raises Damaged where something is broken that a record changes; if `tolerant`, that record is left out.
         """
         for sequence, record in self._records:
+            progress(self.applied, len(self._records))
             try:
                 if isinstance(record, Rename) and self._loses_content(record):
                     log.warning("recovery stops before a rename whose new content had not reached the disk")

@@ -20,13 +20,21 @@ from vaultfs.vault.inode import Inode, SetAttr, StatFs
 from vaultfs.vault.memory import GenerationMemory
 from vaultfs.vault.readahead import Neighbours, read_ahead_directories, read_ahead_files, subdirectories
 from vaultfs.vault.readplan import ReadPlan
+from vaultfs.vault.recovery import Progress
 from vaultfs.vault.settings import DEFAULTS, Settings
 from vaultfs.vault.syncing import SyncPlan
 from vaultfs.vault.waits import NotReady
 
 
+def _nobody_watches(done: int, total: int) -> None:
+    """Recovery without anybody to tell."""
+
+
 class OpenOptions(NamedTuple):
-    """How to open a vault; `memory` is where this machine notes the generations it has seen."""
+    """How to open a vault.
+
+    `memory` is where this machine notes the generations it has seen; `progress` is told how far recovery is.
+    """
 
     chunk_size: int = CHUNK_SIZE_DEFAULT
     header_epoch: int = 1
@@ -35,6 +43,7 @@ class OpenOptions(NamedTuple):
     accept_damage: bool = False
     memory: GenerationMemory | None = None
     settings: Settings = DEFAULTS
+    progress: Progress = _nobody_watches
 
 
 class Vault:

@@ -13,11 +13,11 @@ from vaultfs.errors import UsageError
 
 _FOR_OTHERS = re.compile(
     r"defaults|(no)?auto|(no)?user|users|owner|group|nofail|_netdev|nonempty|big_writes|auto_unmount|async|silent|loud"
-    r"|default_permissions|(no)?iversion|(no)?mand|(no)?(rel|strict)atime|(no)?lazytime|diratime|atime"
+    r"|default_permissions|(no)?iversion|(no)?mand|(no)?(rel|strict)atime|(no)?lazytime|(no)?diratime|atime"
     r"|[xX]-.*|(comment|helper|uhelper|subtype|max_read|blksize)=.*",
     re.DOTALL,
 )
-_FOR_KERNEL = re.compile(r"(no)?(suid|dev|exec)|sync|dirsync|noatime|nodiratime")
+_FOR_KERNEL = re.compile(r"(no)?(suid|dev|exec)|sync|dirsync|noatime")
 _TIME = re.compile(r"([0-9]+)([smhd]?)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 

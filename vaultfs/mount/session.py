@@ -21,7 +21,6 @@ from vaultfs.mount.options import MountOptions, libfuse_options
 from vaultfs.mount.readahead import raise_read_ahead
 from vaultfs.mount.runner import Runner
 from vaultfs.mount.workers import Workers
-from vaultfs.store.handles import raise_descriptor_limit
 from vaultfs.vault.vault import Vault
 
 _log = logging.getLogger("vaultfs.mount")
@@ -45,7 +44,6 @@ def serve(vault: Vault, mountpoint: str, options: MountOptions, on_ready: Callab
     # checkpoint, and what is loaded by now stays anyway.
     gc.freeze()
     gc.set_threshold(*_COLLECTION)
-    raise_descriptor_limit()
     with _signals_ignored():
         try:
             _serve(vault, mountpoint, options, on_ready)

@@ -40,10 +40,11 @@ def run(suite: Path, tests: list[str], kind: str, work: Path, results: Path) -> 
 @contextmanager
 def _mounts(kind: str, work: Path) -> Iterator[dict[str, str]]:
     """Two filesystems for the suite to mount through mount(8); what it has to be told about them."""
-    places = {name: make(kind, work / name) for name in ("TEST", "SCRATCH")}
+    # The source of a mount: another run, at the same time, must not find ours under its own.
+    test, scratch = (make(kind, work / f"{name}-{os.getpid()}") for name in ("TEST", "SCRATCH"))
     programs = work / "programs"
     programs.mkdir()
-    _put_mount_program(programs / kind, kind, places["TEST"])
+    _put_mount_program(programs / kind, kind, test)
     _put(programs / "df", f'exec {shutil.which("df")} "$@" | sed "s/fuse[.]{kind}/fuse/"')
     try:
         # Devices are mere names for FUSE, and umount(8) takes them for sources only when they are no paths.
@@ -55,10 +56,10 @@ def _mounts(kind: str, work: Path) -> Iterator[dict[str, str]]:
             "TEST_FS_MOUNT_OPTS": "-oallow_other,dev,suid",
             "XDG_STATE_HOME": str(work),
             "XDG_RUNTIME_DIR": str(work),
-            **_names("TEST", places["TEST"].path, "SCRATCH", places["SCRATCH"].path),
+            **_names(test.folder.name, test.path, scratch.folder.name, scratch.path),
         }
     finally:
-        for place in places.values():
+        for place in (test, scratch):
             place.clean_up()
 
 

@@ -78,8 +78,8 @@ def _tree(target: Target, count: int) -> str:
         most = max(most, target.memory())
     seconds = time.monotonic() - start
     _check(found == count)
-    return f"{count} files in a tree, each looked at: {seconds / count * 1e6:.1f} µs, resident {before / MIB:.0f} MiB " \
-           f"before and {most / MIB:.0f} MiB at most, {(most - before) / count:.0f} bytes for each"  # fmt: skip
+    return f"{count} files in a tree, each looked at {seconds / count * 1e6:.1f} µs, {before / MIB:.0f} MiB " \
+           f"resident before, {most / MIB:.0f} MiB at most, {(most - before) / count:.0f} bytes for each"  # fmt: skip
 
 
 def _check(true: bool) -> None:

@@ -170,7 +170,7 @@ def test_another_program_that_fills_the_disk_costs_nothing_that_was_accepted(dis
 
 
 def test_the_free_room_follows_what_is_stored(mount):
-    """statvfs(3): it falls by what is written, whatever a sparse file says of its size, and rises by what is deleted."""
+    """statvfs(3): it falls by what is written, not by a sparse file, and rises by what is deleted."""
     top = mount().path
     slack, size = 10 << 20, 24 << 20  # journals come and go beside it
 

@@ -96,7 +96,10 @@ class Importer:
         self.copied = 0
 
     def run(self, directory: str, target: Inode) -> None:
-        """Copy the entries of `directory` into `target`, and make them durable. Raises Exists for a name in the way, WriteFailed."""
+        """Copy the entries of `directory` into `target`, and make them durable.
+
+        Raises Exists for a name in the way, WriteFailed if the vault could not commit everything.
+        """
         parents: list[int] = []
         for source, leaving in walk_source(directory):
             if leaving:

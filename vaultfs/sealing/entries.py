@@ -19,8 +19,6 @@ _HAS_DEVICE, _HAS_TARGET, _HAS_XATTRS, _HAS_CONTENT, _SHARED = 1, 2, 4, 8, 16
 _KNOWN = 31
 
 Xattrs = dict[bytes, bytes]
-
-
 _NO_XATTRS: Xattrs = {}  # one for all that have none: xattrs are values, never changed in place
 
 

@@ -105,7 +105,7 @@ def _put_mount_program(path: Path, kind: str, place: Target) -> None:
     if kind == "vaultfs":
         command = [*vaultfs_command(), "mount", "--quiet", "--passfile", str(place.password)]
     else:
-        command = ["/usr/bin/gocryptfs", "-quiet", "-passfile", str(place.password)]
+        command = ["/usr/bin/gocryptfs", "-quiet", "-nosyslog", "-passfile", str(place.password)]
     _put(
         path,
         f"export PYTHONPATH={shlex.quote(str(ROOT))}\n"

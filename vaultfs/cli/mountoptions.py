@@ -30,6 +30,7 @@ class MountRequest:
     """How to mount, from the options given; `idle` in seconds, 0 for never."""
 
     read_only: bool = False
+    remount: bool = False
     allow_other: bool = False
     xattr: bool = True
     idle: int = 0
@@ -93,6 +94,7 @@ def _store(name: str) -> Callable[[MountRequest, str], None]:
 _FLAGS = {
     "ro": _set("read_only", True),
     "rw": _set("read_only", False),
+    "remount": _set("remount", True),
     "allow_other": _set("allow_other", True),
     "noxattr": _set("xattr", False),
 }

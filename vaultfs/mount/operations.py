@@ -18,6 +18,7 @@ from vaultfs.mount.runner import Runner
 from vaultfs.mount.settling import SETTLE, Settler
 from vaultfs.mount.syncing import Syncer
 from vaultfs.mount.translation import handler
+from vaultfs.vault.acl import ACCESS
 from vaultfs.vault.inode import Inode, SetAttr
 from vaultfs.vault.readplan import ReadPlan
 from vaultfs.vault.vault import Vault
@@ -236,7 +237,8 @@ class VaultOperations(pyfuse3.Operations):
         if inode == pyfuse3.ROOT_INODE and name == SETTLE:
             await self._settler.settle()
             return
-        await self._change(self._vault.setxattr, inode, name, value)
+        groups = _groups(ctx) if name == ACCESS and ctx.uid else None
+        await self._change(self._vault.setxattr, inode, name, value, 0, groups)
 
     @handler
     async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
@@ -307,6 +309,14 @@ class PlainOperations(VaultOperations):
         if inode != pyfuse3.ROOT_INODE or name != SETTLE:
             raise pyfuse3.FUSEError(errno.EOPNOTSUPP)
         await self._settler.settle()
+
+
+def _groups(ctx: RequestContext) -> set[int]:
+    """The groups of the process behind a request; libfuse does not ask the kernel to mind them (SETXATTR_EXT)."""
+    try:
+        return {ctx.gid, *pyfuse3.get_sup_groups(ctx.pid)}
+    except OSError:
+        return {ctx.gid}
 
 
 def _wanted(attr: EntryAttributes, fields: SetattrFields) -> SetAttr:

@@ -1,7 +1,8 @@
-"""What much of something costs: files in a folder, depth, links, open files, size, extended attributes."""
+"""What much of something costs: files in a folder or a tree, depth, links, open files, size, extended attributes."""
 
 import os
 import resource
+import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,10 +16,15 @@ TIB = 1 << 40
 XATTR_VALUE = 4000  # bytes; what ext4 can hold in all
 
 
-def run(target: Target, counts: list[int]) -> Iterator[str]:
+FOLDER_FILES = 1000  # in each folder of the tree to walk
+MIB = 1 << 20
+
+
+def run(target: Target, counts: list[int], tree: int) -> Iterator[str]:
     """Try everything; a line about each. AssertionError if anything is not there afterwards."""
     for count in counts:
         yield from _one_folder(target, count)
+    yield _tree(target, tree)
     for attempt in (_depth, _links, _open_files, _sparse, _xattrs):
         folder = target.path / attempt.__name__
         folder.mkdir()
@@ -53,6 +59,27 @@ def _one_folder(target: Target, count: int) -> Iterator[str]:
     parts.append(_each("delete", count, delete))
     _check(not os.listdir(folder))
     yield f"{count} files in one folder, each: {', '.join(parts)}"
+
+
+def _tree(target: Target, count: int) -> str:
+    """Look at each of many files, as `find -ls` does; what that leaves in memory."""
+    top = target.path / "tree"
+    for number in range(count):
+        folder = top / str(number // FOLDER_FILES)
+        if number % FOLDER_FILES == 0:
+            folder.mkdir(parents=True)
+        (folder / f"file-{number:07}.jpg").touch()
+    _again(target)
+    before = most = target.memory()
+    found = 0
+    start = time.monotonic()
+    for parent, _, names in os.walk(top):
+        found += sum(stat.S_ISREG(os.lstat(f"{parent}/{name}").st_mode) for name in names)
+        most = max(most, target.memory())
+    seconds = time.monotonic() - start
+    _check(found == count)
+    return f"{count} files in a tree, each looked at {seconds / count * 1e6:.1f} µs, {before / MIB:.0f} MiB " \
+           f"resident before, {most / MIB:.0f} MiB at most, {(most - before) / count:.0f} bytes for each"  # fmt: skip
 
 
 def _check(true: bool) -> None:

@@ -5,49 +5,91 @@ import re
 import shlex
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from _conformance.targets import ROOT, Target, make, vaultfs_command
 
-_TOTALS = re.compile(r"^(Ran|Not run|Failures|Failed \d+|Passed all).*$", re.MULTILINE)
+_RESULT = re.compile(r"^(generic/\d+)\s*(.*)$", re.MULTILINE)
+_IMAGE_SIZE = 12 << 30  # bytes, of which only what is written takes room
+_LOG = "said.log"
 
 
-def run(suite: Path, tests: list[str], kind: str, work: Path) -> list[str]:
-    """Run tests by name or group (`-g generic/quick`) and print the totals; the names of those that failed."""
-    if kind == "plain":
-        raise ValueError("xfstests needs something to mount: vaultfs or gocryptfs")
-    places = {name: make(kind, work / name) for name in ("TEST", "SCRATCH")}
+def run(suite: Path, tests: list[str], kind: str, work: Path, results: Path) -> list[str]:
+    """Run tests by name or group (`-g generic/quick`) and print the totals; the names of those that failed.
+
+    What the suite says, and what each failed test printed, stays in `results`.
+    """
+    results.mkdir(parents=True, exist_ok=True)
+    with _images(work) if kind == "plain" else _mounts(kind, work) as places:
+        environment = {**os.environ, "HOST_OPTIONS": "/dev/null", "RESULT_BASE": str(results), **places}
+        with (results / _LOG).open("w") as log:
+            code = subprocess.run(["./check", *tests], cwd=suite, env=environment, stdout=log, check=False).returncode
+    said = (results / _LOG).read_text(errors="replace")
+    outcomes = dict(_RESULT.findall(said[: said.rfind("\nRan: ")]))
+    if not outcomes:
+        return [f"the suite ran nothing and ended with {code}: {said}"]
+    failed = [name for name, text in outcomes.items() if "fail" in text or "mismatch" in text]
+    skipped = sum("[not run]" in text or "[expunged]" in text for text in outcomes.values())
+    passed = len(outcomes) - len(failed) - skipped
+    print(f"{kind}: {len(outcomes)} tests, {passed} passed, {len(failed)} failed, {skipped} not run", flush=True)
+    return failed
+
+
+@contextmanager
+def _mounts(kind: str, work: Path) -> Iterator[dict[str, str]]:
+    """Two filesystems for the suite to mount through mount(8); what it has to be told about them."""
+    # The source of a mount: another run, at the same time, must not find ours under its own.
+    test, scratch = (make(kind, work / f"{name}-{os.getpid()}") for name in ("TEST", "SCRATCH"))
     programs = work / "programs"
     programs.mkdir()
-    _put_mount_program(programs / kind, kind, places["TEST"])
+    _put_mount_program(programs / kind, kind, test)
     _put(programs / "df", f'exec {shutil.which("df")} "$@" | sed "s/fuse[.]{kind}/fuse/"')
-    environment = {
-        **os.environ,
-        "HOST_OPTIONS": "/dev/null",
-        "FSTYP": "fuse",
-        "PATH": f"{programs}:{os.environ['PATH']}",
-        "FUSE_SUBTYP": f".{programs / kind}",
-        "RESULT_BASE": str(work / "results"),
-        "MOUNT_OPTIONS": "-oallow_other,dev,suid",
-        "TEST_FS_MOUNT_OPTS": "-oallow_other,dev,suid",
-        "XDG_STATE_HOME": str(work),
-        "XDG_RUNTIME_DIR": str(work),
-    }
-    # Devices are mere names for FUSE, and umount(8) takes them for sources only when they are no paths.
-    environment |= {"TEST_DEV": "TEST", "TEST_DIR": str(places["TEST"].path)}
-    environment |= {"SCRATCH_DEV": "SCRATCH", "SCRATCH_MNT": str(places["SCRATCH"].path)}
     try:
-        done = subprocess.run(
-            ["./check", *tests], cwd=suite, env=environment, stdout=subprocess.PIPE, text=True, check=False
-        )
+        # Devices are mere names for FUSE, and umount(8) takes them for sources only when they are no paths.
+        yield {
+            "FSTYP": "fuse",
+            "FUSE_SUBTYP": f".{programs / kind}",
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "MOUNT_OPTIONS": "-oallow_other,dev,suid",
+            "TEST_FS_MOUNT_OPTS": "-oallow_other,dev,suid",
+            "XDG_STATE_HOME": str(work),
+            "XDG_RUNTIME_DIR": str(work),
+            **_names(test.folder.name, test.path, scratch.folder.name, scratch.path),
+        }
     finally:
-        for place in places.values():
+        for place in (test, scratch):
             place.clean_up()
-    print(*(match[0] for match in _TOTALS.finditer(done.stdout)), sep="\n")
-    failures = re.search(r"^Failures: (.*)$", done.stdout, re.MULTILINE)
-    if failures is None and "Passed all" not in done.stdout:
-        return [done.stdout]
-    return failures[1].split() if failures is not None else []
+
+
+@contextmanager
+def _images(work: Path) -> Iterator[dict[str, str]]:
+    """Two ext4 filesystems in files: the suite needs something to mount, and a plain folder is nothing like that."""
+    devices = []
+    try:
+        for name in ("TEST", "SCRATCH"):
+            (work / name).mkdir()
+            image = work / f"{name}.image"
+            with image.open("wb") as stream:
+                stream.truncate(_IMAGE_SIZE)
+            subprocess.run(["mkfs.ext4", "-q", image], check=True)
+            made = subprocess.run(
+                ["losetup", "--find", "--show", image], check=True, stdout=subprocess.PIPE, text=True
+            )
+            devices.append(made.stdout.strip())
+        yield {"FSTYP": "ext4", **_names(devices[0], work / "TEST", devices[1], work / "SCRATCH")}
+    finally:
+        for device, name in zip(devices, ("TEST", "SCRATCH"), strict=False):
+            subprocess.run(["umount", "--quiet", "--lazy", work / name], check=False)
+            subprocess.run(["losetup", "--detach", device], check=True)
+
+
+def _names(test_device: str, test: Path, scratch_device: str, scratch: Path) -> dict[str, str]:
+    """The suite's variables for its two devices and where they are mounted."""
+    return {
+        "TEST_DEV": test_device, "TEST_DIR": str(test), "SCRATCH_DEV": scratch_device, "SCRATCH_MNT": str(scratch),
+    }  # fmt: skip
 
 
 def _put(path: Path, script: str) -> None:
@@ -63,7 +105,7 @@ def _put_mount_program(path: Path, kind: str, place: Target) -> None:
     if kind == "vaultfs":
         command = [*vaultfs_command(), "mount", "--quiet", "--passfile", str(place.password)]
     else:
-        command = ["/usr/bin/gocryptfs", "-quiet", "-passfile", str(place.password)]
+        command = ["/usr/bin/gocryptfs", "-quiet", "-nosyslog", "-passfile", str(place.password)]
     _put(
         path,
         f"export PYTHONPATH={shlex.quote(str(ROOT))}\n"

@@ -1,5 +1,6 @@
 """The way out and in without a mount: import, ls, tree, cat, export, as a directory and as a tar archive."""
 
+import errno
 import io
 import json
 import os
@@ -14,7 +15,14 @@ import pytest
 
 from tests.cli.running import MAIN, PASSWORD, environment
 from tests.cli.trees import ODD_NAME, facts_of, make_tree
+from tests.support.faultystore import SYNCS, Fault, FaultyStore
+from tests.support.memorystore import MemoryStore
+from vaultfs.cli.importing import Importer
 from vaultfs.cli.output import size_text
+from vaultfs.errors import WriteFailed
+from vaultfs.keys.hierarchy import VaultKeys
+from vaultfs.vault.inline import Inline
+from vaultfs.vault.vault import Vault
 
 WITHOUT_FUSE = """
 import sys
@@ -128,6 +136,18 @@ def test_an_import_that_differs_is_told(vaultfs, vault: Path, tmp_path: Path) ->
     done = vaultfs("import", source, f"{vault}:a/b c", "--verify", stdin=PASSWORD)
     assert done.code == 0
     assert vaultfs("ls", f"{vault}:a/b c", stdin=PASSWORD).out == "log\n"
+
+
+@pytest.mark.expects_log("checkpoint could not be written")
+def test_an_import_that_could_not_be_committed_fails(source: Path) -> None:
+    """It said how much it had copied, and ended with 0."""
+    keys = VaultKeys.from_master(bytes(16), bytes(32))
+    store = MemoryStore()
+    Vault.create(store, keys)
+    vault = Inline(Vault.open(FaultyStore(store, Fault(errno.EIO, kinds=SYNCS, below="objects")), keys))
+    with pytest.raises(WriteFailed):
+        Importer(vault, lambda done: None).run(str(source), vault.getattr(1))
+    vault.vault.close()
 
 
 def test_damage_costs_one_chunk_and_is_named(vaultfs, filled: Path, source: Path, tmp_path: Path) -> None:

@@ -75,6 +75,20 @@ def test_the_helper_of_mount(vault: Path, place: Path, tmp_path: Path) -> None:
     subprocess.run(["umount", place], check=True)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="the kernel lets only root remount")
+def test_remounting_read_only_and_back(vaultfs, refused, vault: Path, place: Path) -> None:
+    assert vaultfs(vault, place, stdin=PASSWORD).code == 0
+    (place / "file").write_text("content")
+    assert vaultfs("mount", vault, place, "-o", "remount,ro,nodiratime") == Result(0, "", "")
+    with pytest.raises(OSError, match="Read-only"):
+        (place / "new").touch()
+    assert (place / "file").read_text() == "content"
+    assert vaultfs("mount", vault, place, "-o", "remount,rw") == Result(0, "", "")
+    (place / "new").touch()
+    assert vaultfs("umount", place).code == 0
+    refused(vaultfs("mount", vault, place, "-o", "remount,ro"), 10, "No vault is mounted on")
+
+
 def test_status_and_info_tell_of_an_open_vault(vaultfs, vault: Path, place: Path) -> None:
     assert str(place) not in vaultfs("status").out
     assert vaultfs("mount", "--read-only", vault, place, stdin=PASSWORD).code == 0

@@ -18,6 +18,11 @@ def test_an_fstab_line_keeps_only_what_means_something() -> None:
     assert made == MountRequest()
 
 
+def test_options_libfuse_does_not_know_are_not_passed_on() -> None:
+    """What `mount -o remount,nodiratime` sends; FUSE never lets the kernel change a time of access anyway."""
+    assert request("nodiratime,diratime,strictatime,lazytime,norelatime") == MountRequest()
+
+
 def test_options_that_mean_something() -> None:
     made = request("ro,allow_other,noxattr,idle=15m,passfile=/a,passfile=/b,fsname=vaultfs@/s,subtype=vaultfs,nosuid")
     assert made == MountRequest(

@@ -167,3 +167,25 @@ def test_another_program_that_fills_the_disk_costs_nothing_that_was_accepted(dis
     assert kept.lost(top) == []
     kept.write(top, "afterwards", 1 << 20)
     vault.unmount()
+
+
+def test_the_free_room_follows_what_is_stored(mount):
+    """statvfs(3): it falls by what is written, not by a sparse file, and rises by what is deleted."""
+    top = mount().path
+    slack, size = 10 << 20, 24 << 20  # journals come and go beside it
+
+    def free():
+        found = os.statvfs(top)
+        return found.f_bavail * found.f_frsize
+
+    append(top / "small", 1)
+    before = free()
+    append(top / "file", size)
+    assert before - size - slack < free() < before - size + slack
+    written = free()
+    with (top / "sparse").open("wb") as stream:
+        stream.truncate(1 << 40)
+    append(top / "small", 1)
+    assert written - slack < free()
+    (top / "file").unlink()
+    assert eventually(lambda: free() > before - slack, 30)

@@ -1,6 +1,7 @@
 """Attributes through the kernel, which keeps times and sizes itself under its writeback cache."""
 
 import os
+import shutil
 import stat
 import subprocess
 import time
@@ -141,6 +142,26 @@ def test_a_write_by_another_user_clears_setuid(open_vault: MountedVault) -> None
     file.chmod(0o6777)
     assert as_nobody(f"echo new > {file}").returncode == 0
     assert stat.S_IMODE(file.stat().st_mode) == 0o777
+
+
+@is_root
+@pytest.mark.skipif(shutil.which("setfacl") is None, reason="setfacl is not installed")
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_an_acl_from_outside_the_group_clears_setgid(open_vault: MountedVault, kind: str) -> None:
+    """As chmod(2) does; the kernel leaves it to FUSE filesystems, unless libfuse asks for more than it does."""
+    path = open_vault.path / kind
+    if kind == "file":
+        path.touch()
+    else:
+        path.mkdir()
+    for group, kept in ((NOBODY, stat.S_ISGID), (0, 0)):
+        os.chown(path, NOBODY, group)
+        path.chmod(0o2755)
+        assert as_nobody(f"setfacl -m u::rwx,g::rwx,o::rwx {path}").returncode == 0
+        assert stat.S_IMODE(path.stat().st_mode) == 0o777 | kept
+        path.chmod(0o2755)
+        subprocess.run(["setfacl", "-m", "u::rwx,g::rwx,o::rwx", path], check=True)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o2777
 
 
 @is_root

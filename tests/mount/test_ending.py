@@ -168,7 +168,8 @@ def test_a_read_only_mount_changes_nothing(mounted_vault: MountedVault) -> None:
 
 
 def test_generic_options_are_passed_on(mount_vault: Callable[..., MountedVault]) -> None:
-    vault = mount_vault(extra=["noexec", "noatime", "fsname=mine"])
+    flags = ["nosuid", "nodev", "noexec", "sync", "dirsync", "noatime"]  # all that cli.mountoptions lets through
+    vault = mount_vault(extra=[*flags, "fsname=mine"])
     found = mount_at(str(vault.path))
     assert found is not None
     assert found.source == "mine"

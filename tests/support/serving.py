@@ -14,6 +14,7 @@ from vaultfs.keys.hierarchy import VaultKeys
 from vaultfs.mount.options import MountOptions
 from vaultfs.mount.session import serve
 from vaultfs.store.directory import DirectoryStore
+from vaultfs.store.handles import raise_descriptor_limit
 from vaultfs.store.lock import VaultLock
 from vaultfs.vault.settings import Settings
 from vaultfs.vault.vault import OpenOptions, Vault
@@ -23,6 +24,7 @@ KEYS = VaultKeys.from_master(bytes(16), bytes(range(32)))
 
 def main(store_path: Path, mountpoint: str, options: MountOptions, settings: Settings) -> None:
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    raise_descriptor_limit()
     is_new = not any(store_path.iterdir())
     with VaultLock.acquire(store_path, KEYS.vault_id, write=True), DirectoryStore(store_path, write=True) as store:
         if is_new:

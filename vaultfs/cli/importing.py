@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from vaultfs.cli.vaultpaths import shown
-from vaultfs.errors import Exists, NotFound
+from vaultfs.errors import Exists, NotFound, WriteFailed
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.inode import Inode, SetAttr
 
@@ -97,7 +97,10 @@ class Importer:
         self.copied = 0
 
     def run(self, directory: str, target: Inode) -> None:
-        """Copy the entries of `directory` into `target`, and make them durable. Raises Exists for a name in the way."""
+        """Copy the entries of `directory` into `target`, and make them durable.
+
+        Raises Exists for a name in the way, WriteFailed if the vault could not commit everything.
+        """
         parents: list[int] = []
         for source, leaving in walk_source(directory):
             if leaving:
@@ -113,7 +116,8 @@ class Importer:
             else:
                 self._entry(source, parents[-1])
             self._keep_up()
-        self._vault.checkpoint()
+        if not self._vault.checkpoint():
+            raise WriteFailed(self._vault.read_only_reason or "the last files could not be committed")
 
     def _keep_up(self) -> None:
         self.files += 1

@@ -66,8 +66,12 @@ def run(args: argparse.Namespace, out: Output) -> None:
     from vaultfs.cli.anchors import take_anchor
     from vaultfs.mount.hardening import harden
     from vaultfs.mount.mountpoint import prepare_mountpoint
+    from vaultfs.mount.remounting import remount
 
     request = _request(args)
+    if request.remount:
+        remount(args.mountpoint, ["ro" if request.read_only else "rw", *request.kernel])
+        return
     source = passwords.PasswordSource(
         tuple(request.passfiles), request.extpass, request.keyfile, args.recovery_key, args.from_shares
     )

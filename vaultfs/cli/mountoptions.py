@@ -13,11 +13,11 @@ from vaultfs.errors import UsageError
 
 _FOR_OTHERS = re.compile(
     r"defaults|(no)?auto|(no)?user|users|owner|group|nofail|_netdev|nonempty|big_writes|auto_unmount|async|silent|loud"
-    r"|default_permissions|(no)?iversion|(no)?mand|(no)?(rel|strict)atime|(no)?lazytime|diratime|atime"
+    r"|default_permissions|(no)?iversion|(no)?mand|(no)?(rel|strict)atime|(no)?lazytime|(no)?diratime|atime"
     r"|[xX]-.*|(comment|helper|uhelper|subtype|max_read|blksize)=.*",
     re.DOTALL,
 )
-_FOR_KERNEL = re.compile(r"(no)?(suid|dev|exec)|sync|dirsync|noatime|nodiratime")
+_FOR_KERNEL = re.compile(r"(no)?(suid|dev|exec)|sync|dirsync|noatime")
 _TIME = re.compile(r"([0-9]+)([smhd]?)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -30,6 +30,7 @@ class MountRequest:
     """How to mount, from the options given; `idle` in seconds, 0 for never."""
 
     read_only: bool = False
+    remount: bool = False
     allow_other: bool = False
     xattr: bool = True
     idle: int = 0
@@ -93,6 +94,7 @@ def _store(name: str) -> Callable[[MountRequest, str], None]:
 _FLAGS = {
     "ro": _set("read_only", True),
     "rw": _set("read_only", False),
+    "remount": _set("remount", True),
     "allow_other": _set("allow_other", True),
     "noxattr": _set("xattr", False),
 }

@@ -87,12 +87,14 @@ def opened(path: Path, unlocked: "Unlocked", choices: Choices, out: Output) -> I
     from vaultfs.cli.logs import show_log
     from vaultfs.crypto.aead import select_backend
     from vaultfs.store.directory import DirectoryStore
+    from vaultfs.store.handles import raise_descriptor_limit
     from vaultfs.store.journalfolder import JournalElsewhere
     from vaultfs.store.lock import VaultLock
     from vaultfs.vault.memory import GenerationMemory
     from vaultfs.vault.vault import OpenOptions, Vault
 
     show_log(out)
+    raise_descriptor_limit()
     if choices.cipher_backend is not None:
         select_backend(choices.cipher_backend)
     vault_id, write = unlocked.header.vault_id, not choices.read_only

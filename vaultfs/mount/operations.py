@@ -21,6 +21,7 @@ from vaultfs.mount.settling import SETTLE, Settler
 from vaultfs.mount.syncing import Syncer
 from vaultfs.mount.translation import handler
 from vaultfs.mount.workers import Workers
+from vaultfs.vault.acl import ACCESS
 from vaultfs.vault.inode import Inode, SetAttr
 from vaultfs.vault.readplan import ReadPlan
 from vaultfs.vault.vault import Vault
@@ -255,8 +256,10 @@ class VaultOperations(pyfuse3.Operations):
 
     @handler
     async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
-        if not await self._asked(inode, name, value):
-            await self._change(self._vault.setxattr, inode, name, value)
+        if await self._asked(inode, name, value):
+            return
+        groups = _groups(ctx) if name == ACCESS and ctx.uid else None
+        await self._change(self._vault.setxattr, inode, name, value, 0, groups)
 
     @handler
     async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
@@ -334,6 +337,14 @@ class PlainOperations(VaultOperations):
         # After one ENOSYS the kernel would never pass on the requests to settle and to rekey.
         if not await self._asked(inode, name, value):
             raise pyfuse3.FUSEError(errno.EOPNOTSUPP)
+
+
+def _groups(ctx: RequestContext) -> set[int]:
+    """The groups of the process behind a request; libfuse does not ask the kernel to mind them (SETXATTR_EXT)."""
+    try:
+        return {ctx.gid, *pyfuse3.get_sup_groups(ctx.pid)}
+    except OSError:
+        return {ctx.gid}
 
 
 def _wanted(attr: EntryAttributes, fields: SetattrFields) -> SetAttr:

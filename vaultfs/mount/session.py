@@ -22,7 +22,6 @@ from vaultfs.mount.options import MountOptions, libfuse_options
 from vaultfs.mount.readahead import raise_read_ahead
 from vaultfs.mount.runner import Runner
 from vaultfs.mount.workers import Workers
-from vaultfs.store.handles import raise_descriptor_limit
 from vaultfs.vault.vault import Vault
 
 _log = logging.getLogger("vaultfs.mount")
@@ -48,7 +47,6 @@ def serve(vault: Vault, mountpoint: str, options: MountOptions, on_ready: Callab
     # checkpoint, and what is loaded by now stays anyway.
     gc.freeze()
     gc.set_threshold(*_COLLECTION)
-    raise_descriptor_limit()
     keep_freed_memory()
     with _signals_ignored():
         try:

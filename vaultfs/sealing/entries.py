@@ -21,6 +21,7 @@ _HAS_DEVICE, _HAS_TARGET, _HAS_XATTRS, _HAS_CONTENT, _SHARED = 1, 2, 4, 8, 16
 _KNOWN = 31
 
 Xattrs = dict[bytes, bytes]
+_NO_XATTRS: Xattrs = {}  # one for all that have none: xattrs are values, never changed in place
 
 
 class Entry(NamedTuple):
@@ -126,7 +127,7 @@ def decode_entry(data: bytes) -> Entry | Pointer:
             return Pointer(inode_id, mode)
         fixed = _FIXED.unpack_from(data)
         position = _FIXED.size
-        device, target, xattrs, content = 0, b"", {}, b""
+        device, target, xattrs, content = 0, b"", _NO_XATTRS, b""
         if flags & _HAS_DEVICE:
             (device,) = _DEVICE.unpack_from(data, position)
             position += _DEVICE.size
@@ -146,7 +147,13 @@ def decode_entry(data: bytes) -> Entry | Pointer:
             raise Damaged("a directory entry is longer than it says")
     except struct.error as error:
         raise Damaged("a directory entry is cut short") from error
-    return Entry._make((inode_id, mode, *fixed[3:], device, target, xattrs, content))
+    *numbers, atime, mtime, ctime, birthtime = fixed[3:]
+    # Tens of thousands are kept: those of a file that was made and left alone are one object of Python's, not four.
+    atime = mtime if atime == mtime else atime
+    ctime = mtime if ctime == mtime else ctime
+    birthtime = atime if birthtime == atime else birthtime
+    times = (atime, mtime, ctime, birthtime)
+    return Entry._make((inode_id, mode, *numbers, *times, device, target, xattrs, content))
 
 
 def glance(data: bytes) -> Glance | None:

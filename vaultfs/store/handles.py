@@ -269,9 +269,14 @@ class HandleCache:
         del surplus  # closes, outside the lock
 
 
+def descriptor_limit() -> int:
+    """How many descriptors the process may have open (setrlimit(2))."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
 def raise_descriptor_limit() -> int:
     """Raise the process's soft limit on open descriptors to the hard one (setrlimit(2)); the limit now in force."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return descriptor_limit()

@@ -1,6 +1,7 @@
 """Attributes: modes, owners, times, and extended attributes with the ACLs among them."""
 
 import stat
+from collections.abc import Collection
 
 from vaultfs.errors import Exists, InvalidArgument, NoAttribute, NotPermitted, NotSupported, RangeTooSmall
 from vaultfs.format.constants import MAX_XATTR_NAME, MAX_XATTR_VALUE, MAX_XATTRS_SIZE
@@ -78,8 +79,14 @@ def getxattr(inode: Inode, name: bytes) -> bytes:
     return value
 
 
-def setxattr(core: Core, inode_id: int, name: bytes, value: bytes, flags: int) -> None:
-    """Set an extended attribute; raises FilesystemError or NotReady, and then nothing changed."""
+def setxattr(
+    core: Core, inode_id: int, name: bytes, value: bytes, flags: int, groups: Collection[int] | None
+) -> None:
+    """Set an extended attribute; raises FilesystemError or NotReady, and then nothing changed.
+
+    `groups` are those of the caller, None if it is privileged: an access ACL from one who is not in the file's
+    group takes the set-id bit for groups away, as chmod(2) does.
+    """
     core.admit(_RECORD_ROOM + len(value))
     inode = core.state.inode(inode_id)
     _check_name(inode, name)
@@ -95,6 +102,8 @@ def setxattr(core: Core, inode_id: int, name: bytes, value: bytes, flags: int) -
     stored: bytes | None = value
     if name in (acl.ACCESS, acl.DEFAULT):
         mode, stored = _checked_acl(inode, name, value)
+        if name == acl.ACCESS and groups is not None and inode.gid not in groups:
+            mode &= ~stat.S_ISGID
     core.commit(SetXattr(inode_id, mode, core.now(), name, stored))
 
 

@@ -109,10 +109,10 @@ class Checkpoint:
 
     def write(self, time: int) -> Root:
         """Write and sync everything but the root, and return that. Worker; raises OSError and Damaged."""
-        contents = [
-            ContentWriter(self._objects, content, self._allocated).commit()
-            for content in self.plan.epoch.contents.values()
-        ]
+        contents = []
+        for content in self.plan.epoch.contents.values():
+            contents.append(ContentWriter(self._objects, content, self._allocated).commit())
+            self._bound_unsynced()
         directories, tops = self._write_directories({commit.content.id: commit.section for commit in contents})
         handles = self._objects.handles
         handles.sync(handles.unsynced())
@@ -121,6 +121,13 @@ class Checkpoint:
         root = self._root(time, tops, tuple(let_go))
         self.result = Result(contents, directories, let_go, root)
         return root
+
+    def _bound_unsynced(self) -> None:
+        """Sync now and then: an unsynced object keeps its descriptor, and thousands of small files are one each."""
+        handles = self._objects.handles
+        # Writers wait at the whole limit, and have to go on meanwhile.
+        if handles.unsynced_count > self._state.settings.unsynced_hard // 2:
+            handles.sync(handles.unsynced())
 
     def _write_directories(self, sections: dict[int, bytes]) -> tuple[list[DirectoryCommit], dict[int, bytes]]:
         commits: list[DirectoryCommit] = []
@@ -133,6 +140,7 @@ class Checkpoint:
             commit = writer.commit()
             commits.append(commit)
             sections[inode.id] = commit.head
+            self._bound_unsynced()
         tops = {
             inode.id: encode_entry(inode.entry(sections.get(inode.id, inode.content)))
             for inode in self.plan.changes.get(0, {}).values()

@@ -30,7 +30,7 @@ from vaultfs.sealing.entries import Entry, decode_entry, encode_entry
 from vaultfs.sealing.records import Purge
 from vaultfs.sealing.roots import JournalStart, Root, SealedRoot
 from vaultfs.store.api import Store
-from vaultfs.store.handles import HandleCache
+from vaultfs.store.handles import HandleCache, descriptor_limit
 from vaultfs.vault.apply import apply
 from vaultfs.vault.checkpoint import delete_objects
 from vaultfs.vault.checkpointing import Checkpointer
@@ -114,6 +114,7 @@ def open_core(
 
     Raises OpenError subclasses (PartlySynced, RollbackRefused, JournalDamaged), Damaged and OSError.
     """
+    settings = settings.within(descriptor_limit())
     handles = HandleCache(store, settings.open_objects)
     objects = Objects(store, handles, SealingContext(keys, chunk_size))
     roots = RootSlots(objects)

@@ -1,6 +1,6 @@
 """The limits a vault works within; tests lower them, users never see them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vaultfs.format.constants import SEALS_PER_OBJECT
 
@@ -38,6 +38,15 @@ class Settings:
     compaction_slots: int = 64
     seals_per_object: int = SEALS_PER_OBJECT
     recovery_name_gap: int = 4096
+
+    def within(self, descriptors: int) -> "Settings":
+        """The same for a process that may have so many open descriptors: half of them stay free for all else."""
+        return replace(
+            self,
+            open_objects=min(self.open_objects, descriptors // 4),
+            unsynced_soft=min(self.unsynced_soft, descriptors // 4),
+            unsynced_hard=min(self.unsynced_hard, descriptors // 2),
+        )
 
 
 DEFAULTS = Settings()

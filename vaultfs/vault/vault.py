@@ -4,7 +4,7 @@ Synchronous, for one owner thread, without waiting for anything but the journal'
 FilesystemError, or NotReady, before anything has changed; see `waits`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import NamedTuple
 
@@ -256,9 +256,11 @@ class Vault:
         """An extended attribute's value."""
         return attributes.getxattr(self._state.inode(inode_id), name)
 
-    def setxattr(self, inode_id: int, name: bytes, value: bytes, flags: int = 0) -> None:
-        """Set an extended attribute; `flags` as in setxattr(2)."""
-        attributes.setxattr(self._core, inode_id, name, value, flags)
+    def setxattr(
+        self, inode_id: int, name: bytes, value: bytes, flags: int = 0, groups: Collection[int] | None = None
+    ) -> None:
+        """Set an extended attribute; `flags` as in setxattr(2), `groups` those of a caller without privileges."""
+        attributes.setxattr(self._core, inode_id, name, value, flags, groups)
 
     def listxattr(self, inode_id: int) -> list[bytes]:
         """The names of all extended attributes."""

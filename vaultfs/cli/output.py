@@ -129,7 +129,10 @@ class Output:
 
     def _fitting(self, text: str) -> str:
         """As much of a line as the terminal is wide: of a wrapped one, only the last row could be erased."""
-        columns = os.get_terminal_size(self._stderr.fileno()).columns
+        try:
+            columns = os.get_terminal_size(self._stderr.fileno()).columns
+        except OSError:  # one that does not tell
+            columns = 0
         return text[: columns - 1] if columns else text
 
     def ask(self, question: str) -> str:

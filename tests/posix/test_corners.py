@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.posix.calls import syncfs
+from tests.posix.calls import cached_pages, syncfs
 from tests.support.mounting import MountedVault, eventually, needs_fuse
 
 pytestmark = [pytest.mark.mount, needs_fuse]
@@ -189,3 +189,19 @@ def test_removing_a_tree_leaves_no_inode(mounted_vault: MountedVault) -> None:
     assert inodes() == before + 101
     shutil.rmtree(top / "tree")
     assert eventually(lambda: inodes() == before)
+
+
+def test_pages_from_before_direct_writes_are_not_kept(folder: Path) -> None:
+    """The kernel keeps those that were read while such a write was under way; who opens the file next would see them."""
+    file = folder / "file"
+    size = 64 << 10
+    file.write_bytes(b"x" * size)
+
+    def kept() -> int:
+        assert file.read_bytes() == b"x" * size
+        with file.open("rb", buffering=0) as stream:
+            return cached_pages(stream.fileno())
+
+    assert kept() == size // 4096
+    os.close(os.open(file, os.O_RDWR | os.O_DIRECT))
+    assert kept() == 0

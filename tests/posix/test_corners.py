@@ -192,7 +192,7 @@ def test_removing_a_tree_leaves_no_inode(mounted_vault: MountedVault) -> None:
 
 
 def test_pages_from_before_direct_writes_are_not_kept(folder: Path) -> None:
-    """The kernel keeps those that were read while such a write was under way; who opens the file next would see them."""
+    """The kernel keeps those that were read while such a write was under way: the next open has to drop them."""
     file = folder / "file"
     size = 64 << 10
     file.write_bytes(b"x" * size)

@@ -30,8 +30,8 @@ def run(suite: Path, tests: list[str], kind: str, work: Path, results: Path) -> 
     outcomes = dict(_RESULT.findall(said[: said.rfind("\nRan: ")]))
     if not outcomes:
         return [f"the suite ran nothing and ended with {code}: {said}"]
-    failed = [name for name, text in outcomes.items() if "fail" in text or "mismatch" in text]
-    skipped = sum("[not run]" in text or "[expunged]" in text for text in outcomes.values())
+    skipped = sum(text.startswith(("[not run]", "[expunged]")) for text in outcomes.values())
+    failed = [name for name, text in outcomes.items() if text.startswith(("[failed", "- output mismatch"))]
     passed = len(outcomes) - len(failed) - skipped
     print(f"{kind}: {len(outcomes)} tests, {passed} passed, {len(failed)} failed, {skipped} not run", flush=True)
     return failed

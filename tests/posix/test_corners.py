@@ -11,12 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.posix.calls import syncfs
+from tests.posix.calls import cached_pages, syncfs
 from tests.support.mounting import MountedVault, eventually, needs_fuse
 
 pytestmark = [pytest.mark.mount, needs_fuse]
 
 is_root = pytest.mark.skipif(os.geteuid() != 0, reason="changes owners, which needs root")
+
+
+def inodes(top: Path) -> int:
+    """How many a mount says there are; from one call, for the room changes with every write to the disk beneath."""
+    found = os.statvfs(top)
+    return found.f_files - found.f_ffree
 
 
 def error_of(call: Callable[[], object]) -> int | None:
@@ -159,7 +165,7 @@ def test_a_folder_that_is_gone_can_be_looked_at_while_it_is_open(folder: Path, w
 def test_a_folder_that_was_open_when_the_filesystem_died_leaves_nothing(mounted_vault: MountedVault) -> None:
     top = mounted_vault.path
     (top / "gone").mkdir()
-    files = os.statvfs(top).f_files - os.statvfs(top).f_ffree
+    files = inodes(top)
     descriptor = os.open(top / "gone", os.O_RDONLY)
     (top / "gone").rmdir()
     (top / "file").touch()
@@ -170,7 +176,7 @@ def test_a_folder_that_was_open_when_the_filesystem_died_leaves_nothing(mounted_
     again = MountedVault(mounted_vault.folder)
     try:
         assert os.listdir(again.path) == ["file"]
-        assert os.statvfs(again.path).f_files - os.statvfs(again.path).f_ffree == files
+        assert inodes(again.path) == files
         again.unmount()
     finally:
         again.close()
@@ -178,14 +184,25 @@ def test_a_folder_that_was_open_when_the_filesystem_died_leaves_nothing(mounted_
 
 def test_removing_a_tree_leaves_no_inode(mounted_vault: MountedVault) -> None:
     top = mounted_vault.path
-
-    def inodes() -> int:
-        found = os.statvfs(top)
-        return found.f_files - found.f_ffree
-
-    before = inodes()
+    before = inodes(top)
     for number in range(50):
         (top / "tree" / str(number) / "below").mkdir(parents=True)
-    assert inodes() == before + 101
+    assert inodes(top) == before + 101
     shutil.rmtree(top / "tree")
-    assert eventually(lambda: inodes() == before)
+    assert eventually(lambda: inodes(top) == before)
+
+
+def test_pages_from_before_direct_writes_are_not_kept(folder: Path) -> None:
+    """The kernel keeps those that were read while such a write was under way: the next open has to drop them."""
+    file = folder / "file"
+    size = 64 << 10
+    file.write_bytes(b"x" * size)
+
+    def kept() -> int:
+        assert file.read_bytes() == b"x" * size
+        with file.open("rb", buffering=0) as stream:
+            return cached_pages(stream.fileno())
+
+    assert kept() == size // 4096
+    os.close(os.open(file, os.O_RDWR | os.O_DIRECT))
+    assert kept() == 0

@@ -72,6 +72,8 @@ class Fuse(System):
 
     @property
     def version(self) -> str:
+        if self.missing():
+            return "not installed"
         done = subprocess.run([self.program, "--version"], capture_output=True, text=True, check=False)
         lines = (done.stdout or done.stderr).splitlines()
         return lines[0].strip() if lines else "?"
@@ -171,6 +173,8 @@ class Securefs(Fuse):
 
     @property
     def version(self) -> str:
+        if self.missing():
+            return "not installed"
         done = subprocess.run(["securefs", "version"], capture_output=True, text=True, check=False)
         return (done.stdout or done.stderr).splitlines()[0].strip()
 

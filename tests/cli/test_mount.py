@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import CHEAP, MAIN, PASSWORD, Result, digest, environment, lose_root_copies
+from tests.support.namespaces import needs_mount_namespace, needs_user_namespace
 
 pytestmark = pytest.mark.mount
 
@@ -259,6 +260,7 @@ def test_options_that_will_not_do(vaultfs, refused, vault: Path, place: Path, op
     refused(without(vaultfs, vault, place, *options), 1, options[1].removeprefix("idle="))
 
 
+@needs_mount_namespace
 def test_a_machine_without_the_device(refused, vault: Path, place: Path) -> None:
     words = [sys.executable, "-c", MAIN, "mount", str(vault), str(place)]
     script = 'mount -t tmpfs none /dev && mknod /dev/null c 1 3 && exec "$@"'
@@ -273,6 +275,7 @@ def test_a_machine_without_the_device(refused, vault: Path, place: Path) -> None
     refused(Result(done.returncode, done.stdout.decode(), done.stderr.decode()), 19, "/dev/fuse")
 
 
+@needs_user_namespace
 def test_a_user_without_fusermount(refused, vault: Path, place: Path) -> None:
     words = [sys.executable, "-c", MAIN, "mount", str(vault), str(place)]
     done = subprocess.run(

@@ -206,3 +206,19 @@ def test_pages_from_before_direct_writes_are_not_kept(folder: Path) -> None:
     assert kept() == size // 4096
     os.close(os.open(file, os.O_RDWR | os.O_DIRECT))
     assert kept() == 0
+
+
+def test_a_pipe_that_is_gone_can_be_used_while_it_is_open(mounted_vault: MountedVault) -> None:
+    """The kernel opens pipes itself: nobody tells the filesystem that one is in use."""
+    before = inodes(mounted_vault.path)
+    pipe = mounted_vault.path / "pipe"
+    os.mkfifo(pipe, 0o600)
+    descriptor = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    pipe.unlink()
+    assert os.fstat(descriptor).st_nlink == 0
+    os.fchmod(descriptor, 0o640)
+    assert stat.S_IMODE(os.fstat(descriptor).st_mode) == 0o640
+    os.write(descriptor, b"through")
+    assert os.read(descriptor, 10) == b"through"
+    os.close(descriptor)
+    assert eventually(lambda: inodes(mounted_vault.path) == before), "it goes with its last user"

@@ -11,6 +11,7 @@ import pytest
 
 from tests.cli.running import PASSWORD, Result
 from tests.support.mounting import needs_fuse
+from tests.support.namespaces import needs_mount_namespace
 from tests.system.conftest import Program, Vault
 from vaultfs.cli import grammar, main
 
@@ -165,6 +166,7 @@ def test_shells_complete_files(shell: str, system: Path, tmp_path: Path) -> None
 @pytest.mark.mount
 @needs_fuse
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount by mount(8)")
+@needs_mount_namespace
 def test_mount_and_fstab_find_the_helper(vault: Vault, system: Path, program: Program, tmp_path: Path) -> None:
     """In a namespace of its own, where /usr/sbin has the helper and /etc/fstab the line of the README."""
     passfile, table, helper = tmp_path / "password", tmp_path / "fstab", tmp_path / "sbin"

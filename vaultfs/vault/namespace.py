@@ -241,14 +241,22 @@ def _load_to_drop(state: State, inode: Inode) -> None:
 
 
 def _purges(state: State, inode: Inode) -> bool:
-    """Whether an inode can go with its last name: nobody has it open, or works in it if it is a directory."""
-    return inode.id not in state.opens and not (stat.S_ISDIR(inode.mode) and inode.id in state.known)
+    """Whether an inode can go with its last name: nobody has it open, or may use it without our being told."""
+    return inode.id not in state.opens and not (_is_used_untold(inode) and inode.id in state.known)
+
+
+def _is_used_untold(inode: Inode) -> bool:
+    """Whether the kernel lets programs use an inode of this type as long as it knows it, and says nothing of that.
+
+    A process works in a directory; and the kernel opens pipes, sockets and devices itself.
+    """
+    return not (stat.S_ISREG(inode.mode) or stat.S_ISLNK(inode.mode))
 
 
 def purge_forgotten(core: Core, inode_id: int) -> None:
-    """Remove a directory without a name nobody works in any more; if that fails it stays for the next open."""
+    """Remove an inode without a name that was kept for its untold users; if that fails it stays for the next open."""
     inode = core.state.find_inode(inode_id)
-    if inode is not None and inode.nlink == 0 and stat.S_ISDIR(inode.mode):
+    if inode is not None and inode.nlink == 0 and _is_used_untold(inode):
         with suppress(NoSpace, WriteFailed):
             purge_closed(core, inode_id)
 

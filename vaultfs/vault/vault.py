@@ -122,7 +122,7 @@ class Vault:
         self._state.known[inode_id] = self._state.known.get(inode_id, 0) + count
 
     def forget(self, inode_id: int, count: int) -> None:
-        """Take back `count` times `remember`; the last time removes a directory without a name. May raise NotReady."""
+        """Take back `count` times `remember`; the last time removes what was kept so far. May raise NotReady."""
         left = self._state.known.get(inode_id, 0) - count
         if left > 0:
             self._state.known[inode_id] = left

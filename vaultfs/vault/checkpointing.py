@@ -1,7 +1,6 @@
 """Decides when to checkpoint, and carries one through: begin, run, finish, clean up, or try again."""
 
 import logging
-import time
 
 from vaultfs.errors import Damaged
 from vaultfs.sealing.roots import JournalStart
@@ -95,7 +94,8 @@ class Checkpointer:
         self.plan: Plan | None = None
         self._start: JournalStart | None = None
         self.running = False
-        self._last = time.monotonic()
+        # When the oldest change that waits was first seen, by time.monotonic().
+        self._waiting_since: float | None = None
 
     def wanted(self, now: float) -> bool:
         """Whether a checkpoint is due at `now`, a time.monotonic() value in seconds."""
@@ -104,10 +104,12 @@ class Checkpointer:
             return False
         settings, active = core.settings, core.state.active
         if core.state.frozen is None and active.empty:
-            self._last = now
+            self._waiting_since = None
             return False
+        if self._waiting_since is None:
+            self._waiting_since = now
         return (
-            now - self._last >= settings.checkpoint_age
+            now - self._waiting_since >= settings.checkpoint_age
             or active.overlay_bytes > settings.overlay_soft
             or active.direct_bytes > settings.direct_soft
             or len(active.inodes) > settings.inodes_soft
@@ -132,7 +134,7 @@ class Checkpointer:
         latest = core.roots.latest
         assert latest is not None
         self.running = True
-        self._last = time.monotonic()
+        self._waiting_since = None
         return CheckpointJob(self, Checkpoint(state, self.plan, latest.root, latest.tag, core.header_epoch, clean))
 
     def _freeze(self) -> bool:

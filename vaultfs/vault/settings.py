@@ -12,10 +12,12 @@ class Settings:
     Past a `soft` limit a checkpoint is wanted; at a `hard` one writers wait for it.
     """
 
+    # From the first change on. With the soft limits as they are, copying a few thousand files is over before its
+    # checkpoint begins, which would compete with it for the processor.
     checkpoint_age: float = 5.0
-    journal_soft: int = 16 << 20
+    journal_soft: int = 32 << 20
     journal_hard: int = 64 << 20
-    overlay_soft: int = 24 << 20
+    overlay_soft: int = 32 << 20
     overlay_hard: int = 96 << 20
     direct_soft: int = 512 << 20
     direct_hard: int = 2048 << 20

@@ -29,7 +29,7 @@ def setattr(core: Core, inode_id: int, change: SetAttr) -> Inode:
     drops_privileges = _drops_privileges(change)
     if drops_privileges:
         fileio.drop_capability(core, inode)
-    if drops_privileges or any(value is not None for value in change._replace(size=None)):
+    if drops_privileges or change != SetAttr(size=change.size):
         inode = core.state.inode(inode_id)
         mode = _new_mode(inode, change.mode, drops_privileges)
         core.commit(
@@ -54,12 +54,11 @@ def _drops_privileges(change: SetAttr) -> bool:
 
     The kernel asks for the latter for chown(2) with -1 for both, and before an unprivileged user's write.
     """
-    asks_for_nothing = all(value is None for value in change._replace(ctime=None))
-    return change.uid is not None or change.gid is not None or asks_for_nothing
+    return change.uid is not None or change.gid is not None or change == SetAttr(ctime=change.ctime)
 
 
 def _time(value: int) -> int:
-    return max(-_TIME_LIMIT, min(value, _TIME_LIMIT))
+    return value if -_TIME_LIMIT <= value <= _TIME_LIMIT else max(-_TIME_LIMIT, min(value, _TIME_LIMIT))
 
 
 def _new_mode(inode: Inode, mode: int | None, drops_privileges: bool) -> int:

@@ -14,7 +14,7 @@ from vaultfs.vault.roots import RootSlots
 from vaultfs.vault.settings import Settings
 from vaultfs.vault.space import OUT_OF_SPACE, SpaceKeeper
 from vaultfs.vault.state import State
-from vaultfs.vault.waits import NeedCheckpoint, resolve
+from vaultfs.vault.waits import NeedCheckpoint, NotReady, resolve
 
 log = logging.getLogger("vaultfs.vault")
 
@@ -82,8 +82,11 @@ class Core:
         for inode_id in _inodes_of(record):
             self._locate(inode_id)
         self._append(record)
-        # The record is in the journal: whatever the operation forgot to have in memory is loaded here and now.
-        resolve(lambda: apply(self.state, record))
+        try:
+            apply(self.state, record)
+        except NotReady:
+            # The record is in the journal: whatever the operation forgot to have in memory is loaded here and now.
+            resolve(lambda: apply(self.state, record))
         if isinstance(record, Create):
             # Recovery meets it in this very record.
             self.state.located.add(self.state.next_id - 1)

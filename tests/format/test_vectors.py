@@ -27,7 +27,14 @@ from tests.format.by_hand import (
 )
 from vaultfs.crypto.aead import select_backend
 from vaultfs.crypto.kdf import OPEN_FLOOR, Scrypt
-from vaultfs.format.constants import JOURNAL_HEADER_SIZE, KIND_CHUNK, KIND_NODE, OBJECT_HEADER_SIZE, OBJECT_SEGMENT
+from vaultfs.format.constants import (
+    JOURNAL_HEADER_SIZE,
+    KIND_CHUNK,
+    KIND_NODE,
+    OBJECT_HEADER_SIZE,
+    OBJECT_SEGMENT,
+    SLOT_OVERHEAD,
+)
 from vaultfs.keys import identity, slots
 from vaultfs.keys.header import Header, serialise, unlock
 from vaultfs.keys.hierarchy import VaultKeys
@@ -133,11 +140,22 @@ def fixed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def slot(kind: bytes, number: int, data: bytes) -> bytes:
-    nonce, sealed, tag = SlotCipher(CONTEXT.object_cipher(FILE_KEY, OBJECT), kind, VAULT_ID, OBJECT).seal(
-        4, 7, number, data
-    )
+    nonce, sealed, tag = slot_cipher(kind).seal(4, 7, number, data)
     assert tag == sealed[-16:]
     return nonce + sealed
+
+
+def slot_in_place(kind: bytes, number: int, data: bytes) -> bytes:
+    buffer = bytearray(b"x" * (len(data) + 64))
+    end = 10 + len(data) + SLOT_OVERHEAD
+    with memoryview(buffer) as view:
+        assert slot_cipher(kind).seal_into(4, 7, number, data, view[10:end]) == buffer[end - 16 : end]
+    assert buffer[:10] == b"x" * 10 and set(buffer[end:]) == {ord("x")}
+    return bytes(buffer[10:end])
+
+
+def slot_cipher(kind: bytes) -> SlotCipher:
+    return SlotCipher(CONTEXT.object_cipher(FILE_KEY, OBJECT), kind, VAULT_ID, OBJECT)
 
 
 def sealed_frames() -> bytes:
@@ -200,6 +218,11 @@ def test_a_vector_s_key_nonce_aad_and_plaintext_give_its_stored_bytes(name: str)
 @pytest.mark.parametrize("name", STORED)
 def test_the_library_stores_the_same_bytes(name: str):
     assert SEALERS[name]().hex() == STORED[name].hex()
+
+
+@pytest.mark.usefixtures("backend")
+def test_a_slot_sealed_in_place_is_the_same():
+    assert slot_in_place(KIND_CHUNK, 3, b"hello") == STORED["chunk"]
 
 
 @pytest.mark.usefixtures("backend")

@@ -86,4 +86,4 @@ def read_direct(objects: Objects, record: Write, direct: Direct) -> bytes:
     key = objects.context.unwrap_file_key(record.inode, record.wrapped_key).key
     number = direct.chunk // CHUNKS_PER_SEGMENT
     segment = Segment(objects, record.inode, number, direct.object, key, created=True, leaf=b"")
-    return read_chunk(objects, direct.chunk, SlotRef(segment, MapEntry(direct.slot, direct.length, direct.tag)))
+    return bytes(read_chunk(objects, direct.chunk, SlotRef(segment, MapEntry(direct.slot, direct.length, direct.tag))))

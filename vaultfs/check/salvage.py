@@ -336,7 +336,7 @@ def mapped_pieces(
         for index, item in leaf:
             chunk = first + index
             try:
-                yield chunk * size, read_chunk(objects, chunk, SlotRef(segment, item))
+                yield chunk * size, bytes(read_chunk(objects, chunk, SlotRef(segment, item)))
             except Damaged as damage:
                 lost(chunk * size, min((chunk + 1) * size, inode.size), str(damage))
 

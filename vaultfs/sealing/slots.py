@@ -24,12 +24,13 @@ class SlotCipher:
     `place` is the AAD up to the slot index: kind ‖ vault id ‖ object name.
     """
 
-    __slots__ = ("_cipher", "_place", "_seal")
+    __slots__ = ("_cipher", "_place", "_seal", "_seal_into")
 
     def __init__(self, cipher: Aead, kind: bytes, vault_id: bytes, object_name: bytes) -> None:
         self._cipher = cipher
         self._place = kind + vault_id + object_name
         self._seal: Callable[[bytes, Buffer, bytes], bytes] = cipher.seal
+        self._seal_into: Callable[[bytes, Buffer, bytes, memoryview], int] = cipher.seal_into
 
     def seal(self, slot: int, generation: int, number: int, data: Buffer) -> tuple[bytes, bytes, bytes]:
         """(nonce, ciphertext ‖ tag, tag): write the first two at the slot's offset, keep the tag in the map."""
@@ -38,6 +39,14 @@ class SlotCipher:
             nonce, b"".join((data, _TRAILER.pack(generation, number))), self._place + _INDEX.pack(slot)
         )
         return nonce, sealed, sealed[-TAG_SIZE:]
+
+    def seal_into(self, slot: int, generation: int, number: int, data: Buffer, out: memoryview) -> bytes:
+        """Seal into `out`, of exactly the data's length plus SLOT_OVERHEAD bytes, and return the tag."""
+        nonce = new_nonce()
+        out[:NONCE_SIZE] = nonce
+        plain = b"".join((data, _TRAILER.pack(generation, number)))
+        self._seal_into(nonce, plain, self._place + _INDEX.pack(slot), out[NONCE_SIZE:])
+        return bytes(out[-TAG_SIZE:])
 
     def open_into(
         self, slot: int, number: int, tag: bytes, stored: memoryview, out: memoryview
@@ -58,13 +67,14 @@ class SlotCipher:
         if _TRAILER.unpack(out[-SLOT_TRAILER_SIZE:])[1] != number:
             raise Damaged("a chunk stands in another chunk's place")
 
-    def open(self, slot: int, number: int, tag: bytes, stored: bytes | bytearray) -> bytes:
+    def open(self, slot: int, number: int, tag: bytes, stored: Buffer) -> bytearray:
         """The data of a stored slot; raises as `open_into`."""
         if len(stored) < SLOT_OVERHEAD:
             raise Damaged("a chunk is cut short")
         out = bytearray(len(stored) - NONCE_SIZE - TAG_SIZE)
         self.open_into(slot, number, tag, memoryview(stored), memoryview(out))
-        return bytes(out[:-SLOT_TRAILER_SIZE])
+        del out[-SLOT_TRAILER_SIZE:]
+        return out
 
     def salvage(self, slot: int, stored: bytes) -> tuple[int, int, bytes]:
         """(generation, number, data) of a slot without its map entry; raises Damaged if it does not verify."""

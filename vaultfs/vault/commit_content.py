@@ -140,7 +140,7 @@ class ContentWriter:
         first = number * CHUNKS_PER_SEGMENT
         moved = bytearray(leaf)
         for index, entry in leaf_entries(leaf):
-            data = bytearray(read_chunk(self._objects, first + index, SlotRef(segment, entry)))
+            data = read_chunk(self._objects, first + index, SlotRef(segment, entry))
             written = self._write_chunks(target, first, [(index, data)])[index]
             assert written is not None
             moved[index * MAP_ENTRY_SIZE : (index + 1) * MAP_ENTRY_SIZE] = pack_entry(*written)

@@ -68,7 +68,7 @@ class FileContent:
         self.loaded = True
         self.section = b""
         # The data of chunks by their tags, read ahead of a change to a part of them.
-        self.fetched: dict[bytes, bytes] = {}
+        self.fetched: dict[bytes, bytearray] = {}
         # Segments with slots written directly since they were last synced.
         # Segments written directly and not known to be durable, each with the last record before its last write.
         self.unsynced: dict[Segment, int] = {}
@@ -233,7 +233,7 @@ class FileContent:
             raise NeedChunk(self, chunk, found)
         self.keep_fetched(found.entry.tag, data)
 
-    def keep_fetched(self, tag: bytes, data: bytes) -> None:
+    def keep_fetched(self, tag: bytes, data: bytearray) -> None:
         """Have a chunk's data at hand for `overlay`; a write has two partial chunks at most."""
         if len(self.fetched) > _FETCHED_CHUNKS:
             self.fetched.clear()
@@ -250,7 +250,7 @@ class FileContent:
         found = self.find(chunk)
         if isinstance(found, SlotRef):
             fetched = self.fetched.pop(found.entry.tag, None)
-            data = bytearray(fetched if fetched is not None else read_chunk(self.objects, chunk, found))
+            data = fetched if fetched is not None else read_chunk(self.objects, chunk, found)
         else:
             data = bytearray(found or b"")
         self.active.chunks[chunk] = data
@@ -375,7 +375,7 @@ class NeedChunk(NotReady):
         self._content = content
         self._chunk = chunk
         self._reference = reference
-        self._data = b""
+        self._data = bytearray()
         self._error: Damaged | None = None
 
     @property
@@ -400,14 +400,14 @@ class NeedChunk(NotReady):
         self._content.keep_fetched(self._reference.entry.tag, self._data)
 
 
-def read_chunk(objects: Objects, chunk: int, reference: SlotRef) -> bytes:
+def read_chunk(objects: Objects, chunk: int, reference: SlotRef) -> bytearray:
     """A chunk's data from its slot; raises Damaged."""
     entry = reference.entry
     stored = objects.read_slot(reference.segment.path, entry.slot, entry.length)
     return reference.segment.open_chunk(chunk, entry, stored)
 
 
-def read_chunk_cached(objects: Objects, chunk: int, reference: SlotRef) -> bytes | None:
+def read_chunk_cached(objects: Objects, chunk: int, reference: SlotRef) -> bytearray | None:
     """A chunk's data if its slot is in the page cache, else None; raises Damaged."""
     entry = reference.entry
     offset = slot_offset(entry.slot, objects.chunk_size)

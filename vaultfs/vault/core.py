@@ -40,6 +40,7 @@ class Core:
         self.write_failed = False
         # Set while the last checkpoint failed for want of room.
         self.full = False
+        self._scratch = bytearray()
         # Files renamed over others whose own content is not durable yet.
         self.replacements: dict[int, FileContent] = {}
 
@@ -47,6 +48,15 @@ class Core:
     def now() -> int:
         """The time a change is stamped with, ns since the epoch."""
         return time.time_ns()
+
+    def scratch(self, size: int) -> bytearray:
+        """A buffer of at least `size` bytes, the same each time: what is sealed in it has to be written at once.
+
+        Fresh memory for every write would cost more, page by page, than sealing what goes into it.
+        """
+        if len(self._scratch) < size:
+            self._scratch = bytearray(size)
+        return self._scratch
 
     def admit(self, size: int) -> None:
         """Let a change begin that may add `size` bytes; raises ReadOnly, NoSpace or NeedCheckpoint before any."""

@@ -4,6 +4,7 @@ import stat
 
 from vaultfs.errors import InvalidArgument, IsADirectory, TooLarge, WriteFailed
 from vaultfs.format.constants import CHUNKS_PER_SEGMENT, MAX_FILE_SIZE, SLOT_OVERHEAD
+from vaultfs.format.layout import slot_size
 from vaultfs.sealing.maps import stored_size
 from vaultfs.sealing.records import Direct, SetXattr, Truncate, Write
 from vaultfs.vault.content import FileContent
@@ -122,26 +123,25 @@ def _write_direct(core: Core, content: FileContent, pieces: list[_Piece]) -> lis
     if not pieces:
         return []
     generation = core.objects.generation
-    chunk_size = core.objects.chunk_size
+    stride = slot_size(core.objects.chunk_size)
     direct: list[Direct] = []
-    run: list[bytes] = []
+    sealed = memoryview(core.scratch(len(pieces) * stride))
+    begin = end = 0
     first = pieces[0]
     try:
         for piece in pieces:
             segment = piece.segment
             piece.slot = slot = segment.allocate()
-            nonce, sealed, tag = segment.seal_chunk(slot, generation, piece.chunk, piece.data)
-            if run and (segment is not first.segment or slot != first.slot + len(run) // 2):
-                first.segment.write(first.slot, run)
-                run = []
-            if not run:
-                first = piece
-            run += (nonce, sealed)
+            if segment is not first.segment or slot != first.slot + (end - begin) // stride:
+                first.segment.write(first.slot, [sealed[begin:end]])
+                begin, first = end, piece
+            start, end = end, end + len(piece.data) + SLOT_OVERHEAD
+            tag = segment.seal_chunk_into(slot, generation, piece.chunk, piece.data, sealed[start:end])
             direct.append(Direct(piece.chunk, segment.name, slot, len(piece.data), tag))
-        first.segment.write(first.slot, run)
+        first.segment.write(first.slot, [sealed[begin:end]])
     except OSError as error:
         raise core.fail("a file's content could not be written", error) from error
-    core.state.active.direct_bytes += len(pieces) * (chunk_size + SLOT_OVERHEAD)
+    core.state.active.direct_bytes += len(pieces) * stride
     content.unsynced |= dict.fromkeys((piece.segment for piece in pieces), core.journal.sequence)
     return direct
 

@@ -135,7 +135,7 @@ class ReadPlan:
             segment.open_chunk_into(chunk, entry, slot, view[start : start + entry.length + SLOT_TRAILER_SIZE])
             stop = start + entry.length
         else:
-            data = segment.open_chunk(chunk, entry, bytes(slot))
+            data = memoryview(segment.open_chunk(chunk, entry, slot))
             skip = max(-start, 0)
             start = max(start, 0)
             piece = data[skip : skip + self.size - start]

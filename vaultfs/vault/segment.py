@@ -2,6 +2,7 @@
 
 import heapq
 import threading
+from collections.abc import Sequence
 
 from vaultfs.errors import Damaged
 from vaultfs.format.constants import (
@@ -123,7 +124,7 @@ class Segment:
             self.end > settings.compaction_slots and taken * 4 < self.end
         )
 
-    def write(self, slot: int, buffers: list[bytes]) -> None:
+    def write(self, slot: int, buffers: Sequence[Buffer]) -> None:
         """Write from a slot on, making the object with its header first if it is not there yet; raises OSError."""
         objects = self._objects
         offset = slot_offset(slot, objects.chunk_size)
@@ -141,7 +142,7 @@ class Segment:
             if not self.created:
                 self._create([])
 
-    def _create(self, buffers: list[bytes]) -> None:
+    def _create(self, buffers: Sequence[Buffer]) -> None:
         """Make the object with its header, and what follows that, in one write; all of it or nothing."""
         objects = self._objects
         header = ObjectHeader(OBJECT_SEGMENT, self.inode_id, self.number, objects.generation, self.key)
@@ -171,6 +172,10 @@ class Segment:
         """(nonce, ciphertext ‖ tag, tag) of a chunk for a slot; `number` counts chunks in the file."""
         return self._ciphers.chunks.seal(slot, generation, number, data)
 
+    def seal_chunk_into(self, slot: int, generation: int, number: int, data: Buffer, out: memoryview) -> bytes:
+        """Seal a chunk for a slot into `out`, SLOT_OVERHEAD bytes longer than the data, and return the tag."""
+        return self._ciphers.chunks.seal_into(slot, generation, number, data, out)
+
     def seal_node(self, slot: int, generation: int, number: int, data: bytes) -> tuple[bytes, bytes, bytes]:
         """(nonce, ciphertext ‖ tag, tag) of a map node for a slot."""
         return self._ciphers.nodes.seal(slot, generation, number, data)
@@ -181,7 +186,7 @@ class Segment:
             raise Damaged("a chunk is cut short")
         self._ciphers.chunks.open_into(entry.slot, number, entry.tag, stored, out)
 
-    def open_chunk(self, number: int, entry: MapEntry, stored: bytes | bytearray) -> bytes:
+    def open_chunk(self, number: int, entry: MapEntry, stored: Buffer) -> bytearray:
         """A chunk's data; raises Damaged."""
         if len(stored) != entry.length + SLOT_OVERHEAD:
             raise Damaged("a chunk is cut short")
@@ -191,7 +196,7 @@ class Segment:
         """A map node's data; raises Damaged."""
         if len(stored) != reference.length + SLOT_OVERHEAD:
             raise Damaged("a map node is cut short")
-        return self._ciphers.nodes.open(reference.slot, number, reference.tag, stored)
+        return bytes(self._ciphers.nodes.open(reference.slot, number, reference.tag, stored))
 
 
 class SlotRef:

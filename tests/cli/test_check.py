@@ -83,6 +83,22 @@ def test_samples_remember_what_they_covered(vaultfs, filled: Path) -> None:
     assert shares == [0.3984, 0.7969, 1]
 
 
+def test_a_sample_without_data_says_what_it_covered(vaultfs, vault: Path) -> None:
+    done = vaultfs("check", vault, "--sample", "5%", stdin=PASSWORD)
+    assert done.code == 0, done
+    assert "There is no data in 13 of the vault's 256 parts to verify; 5% of the data was verified on or" in done.out
+    assert "There is no data in the vault to verify; all of the data" in (
+        vaultfs("check", vault, "--data", stdin=PASSWORD).out
+    )
+
+
+def test_a_sample_says_how_much_of_the_vault_it_is(vaultfs, filled: Path) -> None:
+    done = vaultfs("check", filled, "--sample", "99.9%", stdin=PASSWORD)
+    assert "KiB verified in " in done.out
+    done = vaultfs("check", filled, "--sample", "99%", stdin=PASSWORD)
+    assert " in 253 of the vault's 256 parts verified in " in done.out
+
+
 def test_resume_without_an_interrupted_check_is_a_whole_one(vaultfs, filled: Path) -> None:
     done = vaultfs("check", filled, "--resume", "--rate", "500M", "--json", stdin=PASSWORD)
     assert done.code == 0

@@ -6,6 +6,7 @@ Nothing here can tell whether what is found is the newest, or was deleted: that 
 import stat
 import struct
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 from vaultfs.check.structure import leaf_of, load_map
@@ -22,12 +23,14 @@ from vaultfs.format.constants import (
 from vaultfs.format.layout import object_folders, object_name, object_path, slot_offset, slot_size
 from vaultfs.sealing.entries import Entry, Pointer, decode_entry
 from vaultfs.sealing.frames import FrameCipher
+from vaultfs.sealing.maps import MapEntry
 from vaultfs.sealing.objects import open_object_header
 from vaultfs.sealing.slots import SlotCipher, stored_slot_size
 from vaultfs.vault.content import read_chunk
 from vaultfs.vault.inode import Inode, inode_of_entry
 from vaultfs.vault.objects import Objects
-from vaultfs.vault.segment import SlotRef
+from vaultfs.vault.readahead import read_ahead_slots
+from vaultfs.vault.segment import Segment, SlotRef
 from vaultfs.vault.state import SHARD_IDS, TOP_IDS
 
 LOST_AND_FOUND = b"lost+found"
@@ -36,6 +39,13 @@ _PARENT = struct.Struct("<Q")
 HIDDEN = {*TOP_IDS, *SHARD_IDS} - {ROOT_ID}
 
 Loss = Callable[[int, int, str], None]
+Start = Callable[[Callable[[], None]], None]
+"""Has a job that brings something in done some time, in any thread, or never."""
+
+# How many chunks ahead of the reader of a file, and how many of them at once.
+_LEAD = 128
+_PART = 32
+
 Newest = Callable[[int, int | None], Iterator[tuple[int, bytes]]]
 
 
@@ -173,12 +183,17 @@ class Salvaged(NamedTuple):
     leaving: bool
 
 
+def _never(job: Callable[[], None]) -> None:
+    """Nothing is read ahead."""
+
+
 class Salvage:
     """The tree as far as the objects tell: from the top directory down, the rest under lost+found."""
 
-    def __init__(self, objects: Objects, scan: Scan) -> None:
+    def __init__(self, objects: Objects, scan: Scan, start: Start = _never) -> None:
         self._objects = objects
         self._scan = scan
+        self._start = start
         self._visited: set[int] = set()
         self._files: set[int] = set()
         self._shared: dict[int, Entry] = {}
@@ -296,7 +311,7 @@ class Salvage:
         if not inode.content:
             yield from ((number * size, data) for number, data in self._newest(inode.id))
             return
-        yield from mapped_pieces(self._objects, inode, lost, self._newest)
+        yield from mapped_pieces(self._objects, inode, lost, self._newest, self._start)
 
     def _newest(self, inode_id: int, only: int | None = None) -> Iterator[tuple[int, bytes]]:
         """(number, data) of the newest of each chunk of a file, or of one of its segments; in memory one by one."""
@@ -313,7 +328,7 @@ class Salvage:
 
 
 def mapped_pieces(
-    objects: Objects, inode: Inode, lost: Loss, newest: Newest
+    objects: Objects, inode: Inode, lost: Loss, newest: Newest, start: Start
 ) -> Iterator[tuple[int, bytes]]:
     """(offset, bytes) of what a file's map names and verifies; where the map is broken, the slots' own account."""
     size = objects.chunk_size
@@ -333,12 +348,25 @@ def mapped_pieces(
             lost(first * size, min((first + CHUNKS_PER_SEGMENT) * size, inode.size), cause)
             yield from ((chunk * size, data) for chunk, data in newest(inode.id, number))
             continue
-        for index, item in leaf:
+        for index, item in _read_ahead(objects, segment, leaf, start):
             chunk = first + index
             try:
                 yield chunk * size, bytes(read_chunk(objects, chunk, SlotRef(segment, item)))
             except Damaged as damage:
                 lost(chunk * size, min((chunk + 1) * size, inode.size), str(damage))
+
+
+def _read_ahead(
+    objects: Objects, segment: Segment, leaf: list[tuple[int, MapEntry]], start: Start
+) -> Iterator[tuple[int, MapEntry]]:
+    """A leaf's entries, with the slots of those to come brought in; the first are asked for as soon by their reader."""
+    reached = _PART
+    for position, item in enumerate(leaf):
+        while reached < min(position + _LEAD, len(leaf)):
+            entries = [entry for _, entry in leaf[reached : reached + _PART]]
+            start(partial(read_ahead_slots, objects, segment.path, entries))
+            reached += _PART
+        yield item
 
 
 def slots_of(objects: Objects, found: Found) -> Iterator[tuple[int, int, bytes]]:

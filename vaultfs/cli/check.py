@@ -113,7 +113,7 @@ def _check(
         generation = tree.sealed.root.generation if tree.sealed is not None else 0
     if found:
         _refuse_if_rekeyed(path, unlocked)
-    _conclude(args, out, path, found, counts, verified, time.monotonic() - begun, coverage, generation)
+    _conclude(args, out, path, found, counts, run, verified, time.monotonic() - begun, coverage, generation)
     return [finding for finding in found if finding.severity != Severity.NOTE]
 
 
@@ -223,6 +223,7 @@ def _conclude(
     path: Path,
     found: "list[Finding]",
     counts: "Counts",
+    run: "Interrupted | None",
     verified: int,
     seconds: float,
     coverage: "Coverage",
@@ -245,11 +246,21 @@ def _conclude(
         f"{counts.files} files, {counts.directories} directories, {counts.others} others, {counts.objects} objects, "
         f"{size_text(counts.size)} in files, {size_text(counts.stored)} stored; generation {generation}."
     )
-    if verified:
-        speed = size_text(int(verified / seconds)) if seconds else "0 bytes"
-        out.say(f"{size_text(verified)} verified in {time_text(seconds)} ({speed}/s); {covered_text(coverage)}.")
+    if run is not None:
+        out.say(f"{_verified_text(run, verified, seconds)}; {covered_text(coverage)}.")
     if not found:
         out.say("Nothing is wrong.")
+
+
+def _verified_text(run: "Interrupted", verified: int, seconds: float) -> str:
+    """What one check of data covered, in words."""
+    from vaultfs.check.coverage import FOLDERS
+
+    parts = "" if len(run.folders) == FOLDERS else f" in {len(run.folders)} of the vault's {FOLDERS} parts"
+    if not verified:
+        return f"There is no data{parts or ' in the vault'} to verify"
+    speed = size_text(int(verified / seconds)) if seconds else "0 bytes"
+    return f"{size_text(verified)}{parts} verified in {time_text(seconds)} ({speed}/s)"
 
 
 def covered_text(coverage: "Coverage") -> str:

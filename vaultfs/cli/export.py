@@ -4,6 +4,7 @@ import argparse
 import os
 import stat
 from functools import partial
+from itertools import tee
 from typing import TYPE_CHECKING
 
 from vaultfs.cli import opening, passwords, vaultpaths
@@ -67,32 +68,39 @@ def _export(
 ) -> "Exporter | TarExporter":
     from vaultfs.cli.exporting import Exporter
     from vaultfs.cli.filedata import data_pieces, data_size
+    from vaultfs.cli.lookahead import Lookahead
     from vaultfs.cli.tarring import TarExporter
     from vaultfs.cli.walking import TreeWalk
 
-    chunk_size = inline.vault.chunk_size
     total = data_size(inline, inode) if line.is_shown else 0
 
     def progress(done: int) -> None:
         line.update(done, total)
 
-    if target is None:
-        tar = TarExporter(inline, chunk_size, out.stream(), progress)
-        tar.export(inode, name)
-        return tar
-    exporter = Exporter(partial(data_pieces, inline, chunk_size), out.warn, progress)
-    if stat.S_ISDIR(inode.mode):
-        exporter.export(TreeWalk(inline, inode), target)
-    else:
-        exporter.export_one(name, inode, target)
-    return exporter
+    is_directory = stat.S_ISDIR(inode.mode)
+    with Lookahead(inline.vault.contents_ahead) as lookahead:
+        steps = lookahead.follow(iter(TreeWalk(inline, inode)), iter(TreeWalk(inline, inode)))
+        pieces = partial(data_pieces, inline, lookahead)
+        if target is None:
+            tar = TarExporter(inline, pieces, out.stream(), progress)
+            tar.export(steps, b"." if is_directory else name)
+            return tar
+        exporter = Exporter(pieces, out.warn, progress)
+        if is_directory:
+            exporter.export(steps, target)
+        else:
+            lookahead.begin([inode])
+            exporter.export_one(name, inode, target)
+        return exporter
 
 
 def _salvage(args: argparse.Namespace, target: int, out: Output) -> None:
     """Copy what the objects alone tell into the target, beside a running or a ruined vault."""
     from vaultfs.check.salvage import Salvage, Scan
     from vaultfs.cli.exporting import Exporter
+    from vaultfs.cli.lookahead import Lookahead
     from vaultfs.cli.walking import Step
+    from vaultfs.vault.readahead import contents_ahead
 
     place = vaultpaths.parse(args.place)
     if place.path:
@@ -102,10 +110,13 @@ def _salvage(args: argparse.Namespace, target: int, out: Output) -> None:
         scan = Scan(tree.objects)
         with ProgressLine(out, "Scan", "folders") as line:
             scan.run(line.update)
-        salvage = Salvage(tree.objects, scan)
-        with ProgressLine(out, "Salvage") as line:
+        with (
+            ProgressLine(out, "Salvage") as line,
+            Lookahead(partial(contents_ahead, tree.objects)) as lookahead,
+        ):
+            salvage = Salvage(tree.objects, scan, lookahead.start)
             exporter = Exporter(salvage.pieces, out.warn, lambda done: line.update(done, scan.content_size))
-            exporter.export((Step(*found, "") for found in salvage.walk()), target)
+            exporter.export(lookahead.follow(*tee(Step(*found, "") for found in salvage.walk())), target)
     for path in scan.broken:
         out.warn(f"{path} is none of this vault's objects, or its header is broken")
     conclude(exporter.files, exporter.copied, exporter.failures, out, quiet=False)

@@ -3,14 +3,12 @@
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
-from vaultfs.cli.filedata import Loss
+from vaultfs.cli.filedata import Pieces
 from vaultfs.cli.vaultpaths import shown
 from vaultfs.cli.walking import Step
 from vaultfs.vault.inode import Inode
-
-Pieces = Callable[[Inode, Loss], Iterator[tuple[int, bytes]]]
 
 _FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE)
 _NOT_ALLOWED = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
@@ -152,7 +150,7 @@ class Exporter:
                 self._warn(f"the target does not take every {what}: {error.strerror}")
 
 
-def _write(fd: int, data: bytes, offset: int) -> int:
+def _write(fd: int, data: bytes | memoryview, offset: int) -> int:
     done = os.pwrite(fd, data, offset)
     while done < len(data):
         done += os.pwrite(fd, memoryview(data)[done:], offset + done)

@@ -2,19 +2,28 @@
 
 from collections.abc import Callable, Iterator
 
+from vaultfs.cli.lookahead import FileAhead, Lookahead
 from vaultfs.cli.walking import TreeWalk
 from vaultfs.errors import Damaged
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.inode import Inode
 
-PIECE = 4 << 20
+PIECE = 1 << 20
+"""Bytes. Much larger ones come in memory that the kernel has to clear first, each time."""
 
 Loss = Callable[[int, int, str], None]
 """Told of bytes that cannot be read: start, end, and why."""
 
+Pieces = Callable[[Inode, Loss], Iterator[tuple[int, bytes | memoryview]]]
+"""(offset, bytes) of a file's data."""
 
-def data_pieces(inline: Inline, chunk_size: int, inode: Inode, lost: Loss) -> Iterator[tuple[int, bytes]]:
-    """(offset, bytes) of a file's data; holes and what cannot be read are left out, the latter told to `lost`."""
+
+def data_pieces(inline: Inline, lookahead: Lookahead, inode: Inode, lost: Loss) -> Iterator[tuple[int, memoryview]]:
+    """(offset, bytes) of a file's data; holes and what cannot be read are left out, the latter told to `lost`.
+
+    The file's beginning is begun by `lookahead` already.
+    """
+    ahead = FileAhead(lookahead, inline, inode.id, begun=True)
     offset = 0
     while True:
         try:
@@ -26,23 +35,25 @@ def data_pieces(inline: Inline, chunk_size: int, inode: Inode, lost: Loss) -> It
             return
         start, end = found
         for position in range(start, end, PIECE):
-            yield from _piece(inline, inode, chunk_size, position, min(position + PIECE, end), lost)
+            ahead.reading(position)
+            yield from _piece(inline, inode, position, min(position + PIECE, end), lost)
         offset = end
 
 
-def _piece(
-    inline: Inline, inode: Inode, chunk_size: int, start: int, end: int, lost: Loss
-) -> Iterator[tuple[int, bytes]]:
+def _piece(inline: Inline, inode: Inode, start: int, end: int, lost: Loss) -> Iterator[tuple[int, memoryview]]:
+    chunk_size = inline.vault.chunk_size
     try:
-        yield start, inline.read(inode.id, start, end - start)
-        return
+        data = inline.read_view(inode.id, start, end - start)
     except Damaged as damage:
         if end - start <= chunk_size:
             lost(start, end, str(damage))
             return
+    else:
+        yield start, data
+        return
     # Once more chunk by chunk, so that only what is damaged is lost.
     for position in range(start, end, chunk_size):
-        yield from _piece(inline, inode, chunk_size, position, min(position + chunk_size, end), lost)
+        yield from _piece(inline, inode, position, min(position + chunk_size, end), lost)
 
 
 def data_size(inline: Inline, start: Inode) -> int:

@@ -88,9 +88,10 @@ def _copy(inline: "Inline", directory: str, target: "Inode", out: Output) -> "Im
 
 def _compare(inline: "Inline", directory: str, target: "Inode", out: Output) -> "Comparison":
     from vaultfs.cli.importing import Comparison, source_size
+    from vaultfs.cli.lookahead import Lookahead
 
-    with ProgressLine(out, "Verify") as line:
+    with ProgressLine(out, "Verify") as line, Lookahead(inline.vault.contents_ahead) as lookahead:
         total = source_size(directory) if line.is_shown else 0
-        comparison = Comparison(inline, lambda done: line.update(done, total))
+        comparison = Comparison(inline, lookahead, lambda done: line.update(done, total))
         comparison.run(directory, target)
     return comparison

@@ -6,6 +6,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 
+from vaultfs.cli.lookahead import FileAhead, Lookahead
 from vaultfs.cli.vaultpaths import shown
 from vaultfs.errors import Exists, NotFound, WriteFailed
 from vaultfs.vault.inline import Inline
@@ -224,8 +225,9 @@ def source_size(directory: str) -> int:
 class Comparison:
     """Holds a tree against its copy in a vault, read back from the store. `differences` are sentences."""
 
-    def __init__(self, inline: Inline, progress: Callable[[int], None]) -> None:
+    def __init__(self, inline: Inline, lookahead: Lookahead, progress: Callable[[int], None]) -> None:
         self._inline = inline
+        self._lookahead = lookahead
         self._progress = progress
         self.differences: list[str] = []
         self.files = 0
@@ -280,10 +282,12 @@ class Comparison:
 
     def _compare_content(self, source: Source, inode: Inode) -> None:
         fd = source.open()
+        ahead = FileAhead(self._lookahead, self._inline, inode.id)
         try:
             for start, stop in self._ranges(fd, inode):
                 for offset in range(start, stop, PIECE):
                     size = min(PIECE, stop - offset)
+                    ahead.reading(offset)
                     if os.pread(fd, size, offset) != self._inline.read(inode.id, offset, size):
                         self._differs(source, f"the content differs between bytes {offset} and {offset + size}")
                         return

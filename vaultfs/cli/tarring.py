@@ -7,12 +7,12 @@ import io
 import os
 import stat
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
-from vaultfs.cli.filedata import PIECE, data_pieces
+from vaultfs.cli.filedata import PIECE, Pieces
 from vaultfs.cli.vaultpaths import shown
-from vaultfs.cli.walking import TreeWalk
+from vaultfs.cli.walking import Step
 from vaultfs.errors import Damaged
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.inode import Inode
@@ -28,15 +28,18 @@ _TYPES = {
 
 
 class TarExporter:
-    """Writes to a stream. `failures` are sentences about what could not be read; zeros stand for lost bytes."""
+    """Writes to a stream. `failures` are sentences about what could not be read; zeros stand for lost bytes.
 
-    def __init__(self, inline: Inline, chunk_size: int, stream: BinaryIO, progress: Callable[[int], None]) -> None:
+    `pieces` gives (offset, bytes) of a file's data.
+    """
+
+    def __init__(self, inline: Inline, pieces: Pieces, stream: BinaryIO, progress: Callable[[int], None]) -> None:
         self._inline = inline
-        self._chunk_size = chunk_size
+        self._pieces = pieces
         # Closed by `export`, which writes the end that a broken archive must not have.
-        self._tar = tarfile.open(  # noqa: SIM115
-            fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT, encoding="utf-8", errors="surrogateescape",
-            bufsize=1 << 20,
+        self._tar = tarfile.TarFile(
+            fileobj=_Target(stream), mode="w", format=tarfile.PAX_FORMAT, encoding="utf-8", errors="surrogateescape",
+            copybufsize=PIECE,
         )  # fmt: skip
         self._progress = progress
         self._linked: dict[int, str] = {}
@@ -44,16 +47,13 @@ class TarExporter:
         self.files = 0
         self.copied = 0
 
-    def export(self, start: Inode, name: bytes) -> None:
-        """Write what is at `start`: its entries, or itself as `name`; then the archive's end."""
-        if stat.S_ISDIR(start.mode):
-            for step in TreeWalk(self._inline, start):
-                if step.inode is None:
-                    self.failures.append(f"{shown(step.path)}: {step.damage}")
-                elif not step.leaving:
-                    self._add(step.path or b".", step.inode)
-        else:
-            self._add(name, start)
+    def export(self, steps: Iterable[Step], name: bytes) -> None:
+        """Write what a walk comes to, the start of it as `name`; then the archive's end."""
+        for step in steps:
+            if step.inode is None:
+                self.failures.append(f"{shown(step.path)}: {step.damage}")
+            elif not step.leaving:
+                self._add(step.path or name, step.inode)
         self._tar.close()
 
     def _add(self, path: bytes, inode: Inode) -> None:
@@ -79,8 +79,7 @@ class TarExporter:
             self.failures.append(f"{shown(path)}: bytes {start} to {end} are lost, zeros in their place: {cause}")
 
         ranges = self._ranges(inode)
-        pieces = data_pieces(self._inline, self._chunk_size, inode, lost)
-        content = _filled(pieces, ranges, self._count)
+        content = _filled(self._pieces(inode, lost), ranges, self._count)
         if sum(end - start for start, end in ranges) == inode.size:
             info.size = inode.size
             self._tar.addfile(info, _Stream(content))
@@ -145,14 +144,14 @@ def _sparse_table(ranges: list[tuple[int, int]], size: int) -> bytes:
     return table + bytes(-len(table) % tarfile.BLOCKSIZE)
 
 
-def _behind(head: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+def _behind(head: bytes, rest: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
     yield head
     yield from rest
 
 
 def _filled(
-    pieces: Iterator[tuple[int, bytes]], ranges: list[tuple[int, int]], count: Callable[[int], None]
-) -> Iterator[bytes]:
+    pieces: Iterator[tuple[int, bytes | memoryview]], ranges: list[tuple[int, int]], count: Callable[[int], None]
+) -> Iterator[bytes | memoryview]:
     """The bytes of all ranges in order, zeros where a piece is missing."""
     offset, data = next(pieces, (None, b""))
     for start, end in ranges:
@@ -169,10 +168,26 @@ def _filled(
                 position = stop
 
 
+class _Target(io.RawIOBase):
+    """What tarfile writes to. Its own stream, made for tapes, copies each byte dozens of times."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._position = 0
+
+    def tell(self) -> int:
+        return self._position
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        self._stream.write(data)
+        self._position += len(data)
+        return len(data)
+
+
 class _Stream(io.RawIOBase):
     """What tarfile reads a member's content from."""
 
-    def __init__(self, pieces: Iterator[bytes]) -> None:
+    def __init__(self, pieces: Iterator[bytes | memoryview]) -> None:
         self._pieces = pieces
         self._rest = memoryview(b"")
 

@@ -33,11 +33,13 @@ class TreeWalk:
         self._seen = 0
 
     def __iter__(self) -> Iterator[Step]:
-        yield Step(b"", self._start, False, "")
         if not stat.S_ISDIR(self._start.mode):
+            yield Step(b"", self._start, False, "")
             return
+        self._vault.remember(self._start.id)
+        yield Step(b"", self._start, False, "")
         # A stack of our own: a tree may be deeper than Python's.
-        stack = [(b"", self._start, self._names(b"", self._start))]
+        stack = [(b"", self._start, self._entries(b"", self._start))]
         while stack:
             path, inode, names = stack[-1]
             step = next(names, None)
@@ -48,12 +50,7 @@ class TreeWalk:
                 continue
             yield step
             if step.inode is not None and stat.S_ISDIR(step.inode.mode):
-                stack.append((step.path, step.inode, self._names(step.path, step.inode)))
-
-    def _names(self, path: bytes, directory: Inode) -> Iterator[Step]:
-        # Remembered, so that it can be found by its id after what is not in use was forgotten.
-        self._vault.remember(directory.id)
-        return self._entries(path, directory)
+                stack.append((step.path, step.inode, self._entries(step.path, step.inode)))
 
     def _entries(self, path: bytes, directory: Inode) -> Iterator[Step]:
         try:
@@ -67,6 +64,11 @@ class TreeWalk:
                 self._vault.evict()
             below = path + b"/" + name if path else name
             try:
-                yield Step(below, self._inline.lookup(directory.id, name), False, "")
+                inode = self._inline.lookup(directory.id, name)
             except Damaged as damage:
                 yield Step(below, None, False, str(damage))
+                continue
+            if stat.S_ISDIR(inode.mode):
+                # So that it can be found by its id after what is not in use was forgotten, here or by another walk.
+                self._vault.remember(inode.id)
+            yield Step(below, inode, False, "")

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from vaultfs.errors import Damaged
+from vaultfs.errors import Damaged, FilesystemError
 from vaultfs.vault.inode import Inode, SetAttr, StatFs
 from vaultfs.vault.vault import Vault
 from vaultfs.vault.waits import NeedCheckpoint, resolve
@@ -105,6 +105,10 @@ class Inline:
 
     def read(self, inode_id: int, offset: int, size: int) -> bytes:
         """Up to `size` bytes of a file from `offset`; fewer at its end. Raises Damaged."""
+        return bytes(self.read_view(inode_id, offset, size))
+
+    def read_view(self, inode_id: int, offset: int, size: int) -> memoryview:
+        """`read` without a copy: a view of memory that is the caller's alone."""
         plan = self.call(lambda: self.vault.read_plan(inode_id, offset, size))
         try:
             data = plan.run(wait=True)
@@ -114,7 +118,15 @@ class Inline:
                 raise
             data = again.run(wait=True)
         assert data is not None
-        return bytes(data)
+        return data
+
+    def content_ahead(self, inode_id: int, offset: int, size: int) -> Callable[[], None] | None:
+        """`Vault.content_ahead`, once the map of that part of the file is in memory."""
+        try:
+            plan = self.call(lambda: self.vault.read_plan(inode_id, offset, size))
+        except FilesystemError:
+            return None
+        return plan.read_ahead if plan.size else None
 
     def data_range(self, inode_id: int, offset: int) -> tuple[int, int] | None:
         """`Vault.data_range`."""

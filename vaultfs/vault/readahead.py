@@ -4,16 +4,18 @@ All of it is a guess that may come to nothing: it changes nothing, and what cann
 """
 
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
 from vaultfs.errors import Damaged
-from vaultfs.format.constants import OBJECT_HEADER_SIZE, SLOT_OVERHEAD
-from vaultfs.format.layout import object_path
+from vaultfs.format.layout import object_path, slot_offset
 from vaultfs.sealing.entries import Pointer, decode_entry, decode_head, entry_id_and_mode
-from vaultfs.sealing.maps import InlineMap, decode_content
+from vaultfs.sealing.maps import InlineMap, MapEntry, decode_content
+from vaultfs.sealing.slots import stored_slot_size
 from vaultfs.vault.directory import Directory
+from vaultfs.vault.inode import Inode
 from vaultfs.vault.objects import Objects
 from vaultfs.vault.state import State
 
@@ -72,7 +74,22 @@ def subdirectories(state: State, inode_id: int) -> list[bytes]:
 
 def read_ahead_files(objects: Objects, entries: Iterable[bytes]) -> None:
     """Bring in the beginnings of the files with these encoded entries. Any thread."""
-    _bring_in(objects, (extent for entry in entries for extent in _file_extents(entry)))
+    _read_ahead_contents(objects, map(_file_content, entries), _FILE_BYTES)
+
+
+def contents_ahead(objects: Objects, inodes: Iterable[Inode], size: int) -> Callable[[], None]:
+    """Brings in the first `size` bytes of these files. The job may be done in any thread."""
+    return partial(_read_ahead_contents, objects, [inode.content for inode in inodes], size)
+
+
+def _read_ahead_contents(objects: Objects, sections: Iterable[bytes], size: int) -> None:
+    chunk_size = objects.chunk_size
+    _bring_in(objects, (extent for section in sections for extent in _content_extents(section, size, chunk_size)))
+
+
+def read_ahead_slots(objects: Objects, path: str, entries: Iterable[MapEntry]) -> None:
+    """Bring in these slots of an object, neighbouring ones together. Any thread."""
+    _bring_in(objects, _slot_extents(path, entries, objects.chunk_size))
 
 
 def read_ahead_directories(objects: Objects, entries: Iterable[bytes]) -> None:
@@ -97,16 +114,42 @@ def _content(encoded: bytes, kind: int) -> bytes:
     return b"" if isinstance(entry, Pointer) or stat.S_IFMT(entry.mode) != kind else entry.content
 
 
-def _file_extents(encoded: bytes) -> Iterator[Extent]:
+def _file_content(encoded: bytes) -> bytes:
     try:
-        section = _content(encoded, stat.S_IFREG)
+        return _content(encoded, stat.S_IFREG)
+    except Damaged:
+        return b""
+
+
+def _content_extents(section: bytes, size: int, chunk_size: int) -> Iterator[Extent]:
+    try:
         content = decode_content(section) if section else None
     except Damaged:
         return
-    if content is not None and isinstance(content.map, InlineMap):
-        # A file written in one go has its chunks in order from the first slot on.
-        size = min(content.stored, _FILE_BYTES) + OBJECT_HEADER_SIZE + 2 * SLOT_OVERHEAD
-        yield Extent(object_path(content.map.object), 0, size)
+    if content is None:
+        return
+    # A file written in one go has its chunks in order from the first slot on.
+    end = slot_offset(-(-min(content.stored, size) // chunk_size), chunk_size)
+    if isinstance(content.map, InlineMap):
+        yield Extent(object_path(content.map.object), 0, end)
+    elif content.map.level == 0 and content.map.references:
+        _, leaf = content.map.references[0]
+        path = object_path(leaf.object)
+        yield Extent(path, slot_offset(leaf.slot, chunk_size), stored_slot_size(leaf.length))
+        yield Extent(path, 0, end)
+
+
+def _slot_extents(path: str, entries: Iterable[MapEntry], chunk_size: int) -> Iterator[Extent]:
+    start = end = 0
+    for entry in entries:
+        offset = slot_offset(entry.slot, chunk_size)
+        if offset != end:
+            if end:
+                yield Extent(path, start, end - start)
+            start = offset
+        end = offset + stored_slot_size(entry.length)
+    if end:
+        yield Extent(path, start, end - start)
 
 
 def _directory_extents(encoded: bytes) -> Iterator[Extent]:

@@ -4,7 +4,7 @@ Synchronous, for one owner thread, without waiting for anything but the journal'
 FilesystemError, or NotReady, before anything has changed; see `waits`.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import NamedTuple
 
@@ -18,7 +18,13 @@ from vaultfs.vault.checkpointing import Checkpointer, CheckpointJob
 from vaultfs.vault.core import Core
 from vaultfs.vault.inode import Inode, SetAttr, StatFs
 from vaultfs.vault.memory import GenerationMemory
-from vaultfs.vault.readahead import Neighbours, read_ahead_directories, read_ahead_files, subdirectories
+from vaultfs.vault.readahead import (
+    Neighbours,
+    contents_ahead,
+    read_ahead_directories,
+    read_ahead_files,
+    subdirectories,
+)
 from vaultfs.vault.readplan import ReadPlan
 from vaultfs.vault.recovery import Progress
 from vaultfs.vault.settings import DEFAULTS, Settings
@@ -312,6 +318,10 @@ class Vault:
         """Brings in the beginnings of files of the directory `position` was last asked about."""
         entries = self._neighbours.entries(position, count)
         return partial(read_ahead_files, self._core.objects, entries) if entries else None
+
+    def contents_ahead(self, inodes: Iterable[Inode], size: int) -> Callable[[], None]:
+        """Brings in the first `size` bytes of these files."""
+        return contents_ahead(self._core.objects, inodes, size)
 
     def directories_ahead(self, inode_id: int, count: int) -> list[Callable[[], None]]:
         """Each brings in the names of `count` directories in a directory; not of more than a few hundred in all."""

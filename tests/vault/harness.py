@@ -44,6 +44,7 @@ TINY = Settings(
     open_objects=8,
     unsynced_soft=8,
     inode_budget=0,
+    content_budget=0,
     entry_budget=0,
     delta_minimum=512,
     compaction_slots=4,

@@ -14,7 +14,7 @@ class Inode:
     """
 
     __slots__ = (
-        "atime", "birthtime", "content", "ctime", "device", "gid", "id", "mode", "mtime", "name", "nlink",
+        "_entry", "_start", "atime", "birthtime", "ctime", "device", "gid", "id", "mode", "mtime", "name", "nlink",
         "parent", "shared", "size", "target", "uid", "xattrs",
     )  # fmt: skip
 
@@ -40,6 +40,21 @@ class Inode:
         self.parent = parent
         self.name = name
         self.shared = shared
+
+    @property
+    def content(self) -> bytes:
+        """The section of its entry as last committed."""
+        return self._entry[self._start :]
+
+    @content.setter
+    def content(self, section: bytes) -> None:
+        self._entry = section
+        self._start = 0
+
+    def share_content(self, entry: bytes) -> None:
+        """Keep no second copy of the content, which is the end of this encoded entry: it is most of a small file."""
+        self._start = len(entry) - len(self._entry) + self._start
+        self._entry = entry
 
     def copy(self) -> "Inode":
         """A second inode with the same values; attributes are values, never changed in place."""

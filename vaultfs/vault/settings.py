@@ -30,8 +30,9 @@ class Settings:
     open_objects: int = 1024
     unsynced_soft: int = 768
     unsynced_hard: int = 6144
-    # Decoded inodes and directory entries kept when nothing needs them.
+    # Decoded inodes, files' maps and directory entries kept when nothing needs them.
     inode_budget: int = 20000
+    content_budget: int = 1024
     entry_budget: int = 200000
     # A delta object is merged into its base past this size and this share of the base.
     delta_minimum: int = 64 << 10

@@ -64,6 +64,8 @@ class State:
         self.cache: dict[int, Inode] = {}
         self.directories: dict[int, Directory] = {}
         self.contents: dict[int, FileContent] = {}
+        # How many there may be until those not in use are looked for.
+        self._most_contents = settings.content_budget
         self.opens: dict[int, int] = {}
         self.known: dict[int, int] = {}
         # Where to look for an inode that was evicted.
@@ -167,6 +169,7 @@ class State:
             return self.shared_inode(entry.id)
         shared = directory.id in SHARD_IDS
         inode = self.cache[entry.id] = inode_of_entry(entry, directory.id, name, shared)
+        inode.share_content(encoded)
         return inode
 
     def shared_inode(self, inode_id: int) -> Inode:
@@ -219,6 +222,8 @@ class State:
         """A regular file's content; raises Damaged if its map cannot be read."""
         content = self.contents.get(inode.id)
         if content is None:
+            if len(self.contents) >= self._most_contents:
+                self._evict_contents()
             content = FileContent.from_section(self.objects, inode.id, inode.content)
             self.contents[inode.id] = content
         return content
@@ -255,6 +260,16 @@ class State:
             for inode_id in [key for key, value in self.directories.items() if not value.changed]:
                 if inode_id not in TOP_IDS:
                     del self.directories[inode_id]
+
+    def _evict_contents(self) -> None:
+        """Forget the maps of files that are closed; each takes several times what its inode does."""
+        keep = self.opens.keys() | self.active.contents.keys()
+        if self.frozen is not None:
+            keep |= self.frozen.contents.keys()
+        for inode_id, content in list(self.contents.items()):
+            if inode_id not in keep and not content.changed and not content.unsynced:
+                del self.contents[inode_id]
+        self._most_contents = len(self.contents) + self.settings.content_budget
 
     def _evict_inodes(self) -> None:
         keep = set(TOP_IDS) | self.opens.keys() | self.active.inodes.keys() | self.active.directories.keys()

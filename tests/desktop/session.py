@@ -12,12 +12,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
-from tests.support.mounting import eventually
+from tests.support import mounting
 
 REPOSITORY = Path(__file__).parents[2]
 PROGRAMS = (
@@ -25,6 +25,8 @@ PROGRAMS = (
     *("gio", "thunar", "pcmanfm"),
 )
 PASSWORD = "correct horse battery"
+PATIENCE = 150.0
+"""Seconds a program may take for what takes one on an idle machine: others may have the processors and the disk."""
 _USER = "nobody"
 _SCREEN = "1280x900"
 _NAMESPACES = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
@@ -40,6 +42,11 @@ fi
 echo
 exec cat
 """
+
+
+def eventually(condition: Callable[[], bool], patience: float = PATIENCE) -> bool:
+    """Whether a condition comes true in time."""
+    return mounting.eventually(condition, patience)
 
 
 def missing() -> str:

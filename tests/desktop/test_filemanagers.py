@@ -188,7 +188,8 @@ def test_thunar_asks_little_of_a_folder(session: Desktop) -> None:
         arguments = [str(store), str(mountpoint), json.dumps({"debug": True}), "{}"]
         with open(log, "wb") as file:
             session.start(session.interpreter, "-m", "tests.support.serving", *arguments, stderr=file)
-        assert eventually(lambda: "vaultfs" in session.run("findmnt", "-no", "FSTYPE", str(mountpoint), ok=False)), log.read_text()
+        kind = ("findmnt", "-no", "FSTYPE", str(mountpoint))
+        assert eventually(lambda: "vaultfs" in session.run(*kind, ok=False)), log.read_text()
 
     mount()
     take_pictures(session, mountpoint / "Photos")

@@ -243,7 +243,9 @@ def _as_nobody(home: Path, started: list[subprocess.Popen[bytes]]) -> list[str]:
     holder.stdout.close()
     first = Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text().split()[0]
     user = ["setpriv", f"--reuid={_USER}", "--regid=nogroup", "--clear-groups"]
-    return ["nsenter", f"--mount=/proc/{first}/ns/mnt", f"--pid=/proc/{first}/ns/pid", *user]
+    spaces = [f"--mount=/proc/{first}/ns/mnt", f"--pid=/proc/{first}/ns/pid"]
+    # In a chroot, the namespace's own root is another one.
+    return ["nsenter", *spaces, f"--root=/proc/{first}/root", *user]
 
 
 @contextmanager

@@ -245,7 +245,8 @@ def _as_nobody(home: Path, started: list[subprocess.Popen[bytes]]) -> list[str]:
     user = ["setpriv", f"--reuid={_USER}", "--regid=nogroup", "--clear-groups"]
     spaces = [f"--mount=/proc/{first}/ns/mnt", f"--pid=/proc/{first}/ns/pid"]
     # In a chroot, the namespace's own root is another one.
-    return ["nsenter", *spaces, f"--root=/proc/{first}/root", *user]
+    root = [f"--root=/proc/{first}/root", f"--wd=/proc/{first}/root"]
+    return ["nsenter", *spaces, *root, *user]
 
 
 @contextmanager

@@ -30,8 +30,10 @@ PATIENCE = 150.0
 _USER = "nobody"
 _SCREEN = "1280x900"
 _NAMESPACES = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+# Other tests' mounts were copied into the namespace: held there, their processes would not end when they are unmounted.
 # A node beside the home is of no use where /tmp is mounted `nodev`; most systems have theirs open to all anyhow.
 _ENTER = """
+umount --all --lazy --types fuse.vaultfs
 set -e
 mkdir {home}/../vaultfs
 mount --bind {repository} {home}/../vaultfs

@@ -218,7 +218,7 @@ def test_nothing_left_to_rebuild_from(vaultfs, refused, vault: Path) -> None:
     lose_root_copies(vault)
     for name in ("vaultfs.json", "vaultfs.json.backup"):
         (vault / name).write_bytes(b"{}")
-    refused(vaultfs("key", "rebuild", vault, stdin=PASSWORD), 8, "nothing is left to rebuild it from")
+    refused(vaultfs("key", "rebuild", vault, stdin=PASSWORD), 8, "No other copy of it is whole")
 
 
 def test_the_header_of_another_vault(vaultfs, refused, vault: Path, tmp_path: Path) -> None:

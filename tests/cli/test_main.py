@@ -31,7 +31,7 @@ def test_help_names_the_commands_and_the_exit_codes(vaultfs) -> None:
 
 def test_every_exit_code_is_in_the_readme() -> None:
     table = dict(re.findall(r"^\| (\d+) \| (.+?) \|$", (PROJECT / "README.md").read_text(), re.MULTILINE))
-    assert {int(code) for code in table} == set(exit_codes())
+    assert {int(code): meaning for code, meaning in table.items()} == exit_codes()
 
 
 @pytest.mark.parametrize("name", COMMANDS)

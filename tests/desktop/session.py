@@ -1,8 +1,8 @@
 """A desktop without a screen for an ordinary user: X server, session bus and window manager, all gone afterwards.
 
 For root it all runs as `nobody`, in mount and process namespaces of its own: there /dev/fuse is usable by everybody,
-and the end of the first process ends every daemon the session started, and every mount (unshare(1), nsenter(1)).
-An ordinary user who may use /dev/fuse gets the same without namespaces.
+this repository is in reach wherever it lies, and the end of the first process ends every daemon the session started,
+and every mount (unshare(1), nsenter(1)). An ordinary user who may use /dev/fuse gets the same without namespaces.
 """
 
 import os
@@ -12,20 +12,43 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
-from tests.support.mounting import eventually
+from tests.support import mounting
 
 REPOSITORY = Path(__file__).parents[2]
-PROGRAMS = ("Xvfb", "dbus-daemon", "openbox", "xdotool", "wmctrl", "import", "convert", "gio", "thunar", "pcmanfm")
+PROGRAMS = (
+    *("Xvfb", "dbus-daemon", "openbox", "xdotool", "wmctrl", "xwininfo", "import", "convert"),
+    *("gio", "thunar", "pcmanfm"),
+)
 PASSWORD = "correct horse battery"
+PATIENCE = 150.0
+"""Seconds a program may take for what takes one on an idle machine: others may have the processors and the disk."""
 _USER = "nobody"
 _SCREEN = "1280x900"
 _NAMESPACES = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
-_ENTER = "mkdir -p {home}/.dev && mknod -m 0666 {home}/.dev/fuse c 10 229 && mount --bind {home}/.dev/fuse /dev/fuse"
+# Other tests' mounts were copied into the namespace: held there, their processes would not end when they are unmounted.
+# A node beside the home is of no use where /tmp is mounted `nodev`; most systems have theirs open to all anyhow.
+_ENTER = """
+umount --all --lazy --types fuse.vaultfs
+set -e
+mkdir {home}/../vaultfs
+mount --bind {repository} {home}/../vaultfs
+if [ $(stat -c %a /dev/fuse) != 666 ]; then
+    mknod -m 0666 {home}/../fuse c 10 229
+    mount --bind {home}/../fuse /dev/fuse
+fi
+echo
+exec cat
+"""
+
+
+def eventually(condition: Callable[[], bool], patience: float = PATIENCE) -> bool:
+    """Whether a condition comes true in time."""
+    return mounting.eventually(condition, patience)
 
 
 def missing() -> str:
@@ -37,6 +60,8 @@ def missing() -> str:
         return "there is no /dev/fuse"
     if os.geteuid() != 0 and not os.access("/dev/fuse", os.W_OK):
         return "/dev/fuse is not for this user"
+    if os.geteuid() == 0 and subprocess.run([*_NAMESPACES, "true"], capture_output=True, check=False).returncode:
+        return "no namespaces can be had here"
     return ""
 
 
@@ -53,7 +78,14 @@ class Desktop:
         self._started: list[subprocess.Popen[bytes]] = []
         self._display = ""
         self._bus = ""
-        self._prefix = _as_nobody(home, self._started) if os.geteuid() == 0 else []
+        self._prefix: list[str] = []
+        self._repository = REPOSITORY
+        if os.geteuid() == 0:
+            self._prefix = _as_nobody(home, self._started)
+            self._repository = home.parent / "vaultfs"
+        executable = Path(sys.executable)
+        is_ours = executable.is_relative_to(REPOSITORY)
+        self.interpreter = str(self._repository / executable.relative_to(REPOSITORY) if is_ours else executable)
         for name in (".runtime", ".cache"):
             self.run("mkdir", "-m", "0700", str(home / name))
 
@@ -101,7 +133,7 @@ class Desktop:
             stderr=subprocess.STDOUT,
             env=self._environment(),
             cwd="/",
-            timeout=60,
+            timeout=120,
             check=False,
         )
         text = done.stdout.decode("utf-8", "replace")
@@ -110,11 +142,11 @@ class Desktop:
 
     def python(self, script: str, *arguments: str) -> str:
         """What a Python script prints that the session's user runs with this repository's code."""
-        return self.run(sys.executable, "-c", script, *arguments)
+        return self.run(self.interpreter, "-c", script, *arguments)
 
     def vaultfs(self, *arguments: str, stdin: str = "") -> str:
         """What the command line prints."""
-        return self.run(sys.executable, "-m", "vaultfs", *arguments, stdin=stdin)
+        return self.run(self.interpreter, "-m", "vaultfs", *arguments, stdin=stdin)
 
     def exists(self, path: Path) -> bool:
         """Whether the user can see a file."""
@@ -167,14 +199,19 @@ class Desktop:
         lines = [line for line in histogram.splitlines() if "#" in line]
         return [(bytes.fromhex(line.partition("#")[2][:6]), int(line.partition(":")[0])) for line in lines]
 
-    def place(self, picture: Path, colour: str, area: str = _SCREEN) -> tuple[int, int]:
-        """The middle of most of what has this colour, or nearly, in an area `WxH+X+Y` of a screenshot."""
+    def find(self, colour: str, area: str = _SCREEN) -> tuple[int, int]:
+        """The middle of most of what has this colour, or nearly, in an area `WxH+X+Y` of the screen; waits for it."""
         width, height, left, top = map(int, re.findall(r"\d+", area + "+0+0")[:4])
         crop = ["-crop", f"{width}x{height}+{left}+{top}", "+repage"]
-        command = ["convert", str(picture), "-alpha", "off", *crop, "-depth", "8", "rgb:-"]
-        pixels = subprocess.check_output([*self._prefix, *command], env=self._environment(), cwd="/")
-        found = [at for at in range(width * height) if is_near(pixels[3 * at : 3 * at + 3], colour)]
-        assert found, f"nothing has the colour {colour} in {area}"
+        found: list[int] = []
+
+        def look() -> bool:
+            command = ["convert", str(self.screenshot("find")), "-alpha", "off", *crop, "-depth", "8", "rgb:-"]
+            pixels = subprocess.check_output([*self._prefix, *command], env=self._environment(), cwd="/")
+            found[:] = [at for at in range(width * height) if is_near(pixels[3 * at : 3 * at + 3], colour)]
+            return bool(found)
+
+        assert eventually(look), f"nothing has the colour {colour} in {area}"
         return left + int(median(at % width for at in found)), top + int(median(at // width for at in found))
 
     def _environment(self) -> dict[str, str]:
@@ -182,7 +219,7 @@ class Desktop:
             "HOME": str(self.home),
             "PATH": os.environ["PATH"],
             "LC_ALL": "C.UTF-8",
-            "PYTHONPATH": str(REPOSITORY),
+            "PYTHONPATH": str(self._repository),
             "PYTHONDONTWRITEBYTECODE": "1",
             "XDG_RUNTIME_DIR": str(self.home / ".runtime"),
             "NO_AT_BRIDGE": "1",
@@ -196,9 +233,9 @@ class Desktop:
 def _as_nobody(home: Path, started: list[subprocess.Popen[bytes]]) -> list[str]:
     """The words in front of a command that have nobody run it, in new namespaces, held by a process of ours."""
     shutil.chown(home, _USER)
-    ready = _ENTER.format(home=shlex.quote(str(home)))
+    script = _ENTER.format(home=shlex.quote(str(home)), repository=shlex.quote(str(REPOSITORY)))
     holder = subprocess.Popen(
-        [*_NAMESPACES, "sh", "-c", f"{ready} && echo && exec cat"],
+        [*_NAMESPACES, "sh", "-c", script],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -208,7 +245,10 @@ def _as_nobody(home: Path, started: list[subprocess.Popen[bytes]]) -> list[str]:
     holder.stdout.close()
     first = Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text().split()[0]
     user = ["setpriv", f"--reuid={_USER}", "--regid=nogroup", "--clear-groups"]
-    return ["nsenter", f"--mount=/proc/{first}/ns/mnt", f"--pid=/proc/{first}/ns/pid", *user]
+    spaces = [f"--mount=/proc/{first}/ns/mnt", f"--pid=/proc/{first}/ns/pid"]
+    # In a chroot, the namespace's own root is another one.
+    root = [f"--root=/proc/{first}/root", f"--wd=/proc/{first}/root"]
+    return ["nsenter", *spaces, *root, *user]
 
 
 @contextmanager

@@ -1,19 +1,19 @@
 """File managers on a vault: what a person sees and does there, with real clicks and keys."""
 
+import hashlib
 import json
 import os
 import re
-import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.desktop.session import Desktop, is_near
-from tests.support.mounting import eventually
+from tests.desktop.session import PATIENCE, Desktop, eventually, is_near
 
-pytestmark = [pytest.mark.mount, pytest.mark.slow]
+pytestmark = [pytest.mark.mount, pytest.mark.slow, pytest.mark.timeout(900)]
 
 COLOURS = {
     "blue": "0000ff",
@@ -29,6 +29,7 @@ TAKEN = 1_577_880_000  # seconds: 2020-01-01 12:00 UTC, when every picture was t
 THUMBNAIL = 64 * 48  # pixels of a 4:3 picture in Thunar's icon view
 MOST_REQUESTS = 1502
 """What a pyfuse3 filesystem with all caches on was asked while Thunar opened a folder of pictures."""
+USERS = "import sys; from vaultfs.mount.holders import users_of; print(*users_of(sys.argv[1]), end='')"
 
 
 def take_pictures(session: Desktop, folder: Path) -> None:
@@ -53,9 +54,34 @@ def thumbnails(session: Desktop) -> list[str]:
     return [path for path in found if re.fullmatch(r"[0-9a-f]{32}\.png", Path(path).name)]
 
 
-def select(session: Desktop, name: str) -> None:
-    """Click the picture of this colour."""
-    session.click(*session.place(session.screenshot("before"), COLOURS[name]))
+def until(condition: Callable[[], bool], act: Callable[[], None]) -> bool:
+    """Whether a condition comes true once this was done; a program that was still busy may have missed a key or two."""
+    for _ in range(3):
+        act()
+        if eventually(condition, PATIENCE / 3):
+            return True
+    return False
+
+
+def shows_all(session: Desktop, name: str) -> bool:
+    """Whether Thunar comes to show the thumbnails of all pictures, in the right colours."""
+
+    def are_shown() -> bool:
+        return shown(session, session.screenshot(name), THUMBNAIL * 9 // 10) == set(COLOURS)
+
+    def reload() -> None:
+        session.window("Photos")
+        session.keys("F5")
+
+    # Now and then it does not see that a thumbnail is ready.
+    return eventually(are_shown, PATIENCE / 10) or until(are_shown, reload)
+
+
+def press(session: Desktop, window: str, name: str, key: str) -> None:
+    """Click the picture of this colour in a window, then press a key."""
+    session.window(window)
+    session.click(*session.find(COLOURS[name]))
+    session.keys(key)
 
 
 def modified(session: Desktop, path: Path) -> int:
@@ -71,26 +97,23 @@ def test_thunar_shows_a_vault_and_works_in_it(session: Desktop, backup: Path) ->
 
     # Thumbnails, all of them and in the right colours
     assert eventually(lambda: len(thumbnails(session)) >= len(COLOURS))
-    assert eventually(lambda: shown(session, session.screenshot("thunar"), THUMBNAIL * 9 // 10) == set(COLOURS))
+    assert shows_all(session, "thunar")
 
     # Trash and restore
-    select(session, "red")
-    session.keys("Delete")
     trash = backup / f".Trash-{session.run('id', '-u').strip()}"
-    assert eventually(lambda: session.names(trash / "files") == ["red.jpg"])
+    is_trashed = lambda: session.names(trash / "files") == ["red.jpg"]  # noqa: E731
+    assert until(is_trashed, lambda: press(session, "Photos", "red", "Delete"))
     assert session.names(trash / "info") == ["red.jpg.trashinfo"]
     assert not session.exists(photos / "red.jpg")
-    listed = session.run("gio", "trash", "--list").split()
-    assert len(listed) >= 1
-    session.run("gio", "trash", "--restore", listed[0])
+    assert eventually(lambda: "red.jpg" in session.run("gio", "trash", "--list"))
+    session.run("gio", "trash", "--restore", session.run("gio", "trash", "--list").split()[0])
     assert eventually(lambda: session.exists(photos / "red.jpg"))
     assert session.names(trash / "files") == []
     assert modified(session, photos / "red.jpg") == TAKEN
+    assert eventually(lambda: "red" in shown(session, session.screenshot("restored"), THUMBNAIL * 9 // 10))
 
     # Rename
-    assert eventually(lambda: "red" in shown(session, session.screenshot("restored"), THUMBNAIL * 9 // 10))
-    select(session, "green")
-    session.keys("F2")
+    assert until(lambda: "Rename" in session.run("wmctrl", "-l"), lambda: press(session, "Photos", "green", "F2"))
     session.window("Rename")
     session.type("grass")
     session.keys("Return")
@@ -98,21 +121,22 @@ def test_thunar_shows_a_vault_and_works_in_it(session: Desktop, backup: Path) ->
     assert not session.exists(photos / "green.jpg")
 
     # Properties
-    session.window("Photos")
-    select(session, "blue")
-    session.keys("alt+Return")
+    is_open = lambda: "Properties" in session.run("wmctrl", "-l")  # noqa: E731
+    assert until(is_open, lambda: press(session, "Photos", "blue", "alt+Return"))
     session.window("Properties")
     session.screenshot("properties")
-    session.keys("Escape")
+    assert until(lambda: not is_open(), lambda: session.keys("Escape"))
 
     # Copy to another folder, the times with it
-    session.window("Photos")
-    select(session, "cyan")
-    session.keys("ctrl+c")
     session.start("thunar", str(copies))
     session.window("Copies")
-    session.keys("ctrl+v")
-    assert eventually(lambda: session.exists(copies / "cyan.jpg"))
+
+    def copy() -> None:
+        press(session, "Photos", "cyan", "ctrl+c")
+        session.window("Copies")
+        session.keys("ctrl+v")
+
+    assert until(lambda: session.exists(copies / "cyan.jpg"), copy)
     assert eventually(lambda: modified(session, copies / "cyan.jpg") == TAKEN)
     session.run("cmp", str(photos / "cyan.jpg"), str(copies / "cyan.jpg"))
 
@@ -127,10 +151,23 @@ def test_thunar_shows_a_vault_and_works_in_it(session: Desktop, backup: Path) ->
 
 def eject(session: Desktop, backup: Path) -> None:
     """Click the button beside the vault in the sidebar: the one thing at its right edge."""
-    x, y = position(session, session.window("Copies"))
-    column = f"14x300+{x + 153}+{y + 90}"
-    session.click(*session.place(session.screenshot("thunar-eject"), "000000", column))
-    assert eventually(lambda: not session.names(backup)), session.screenshot("not-ejected")
+    # Whoever still reads the new picture, for its thumbnail, would keep the vault open.
+    uri = f"file://{backup}/Copies/cyan.jpg"
+    made = hashlib.md5(uri.encode(), usedforsecurity=False).hexdigest() + ".png"
+    assert eventually(lambda: made in [Path(path).name for path in thumbnails(session)])
+    assert eventually(lambda: session.python(USERS, str(backup)) == "")
+    session.screenshot("thunar-eject")
+
+    def click() -> None:
+        # Thunar itself may still have been reading a folder: it says that the vault is busy, and shows the home.
+        if "Error" in session.run("wmctrl", "-l"):
+            session.window("Error")
+            session.keys("Escape")
+        x, y = position(session, session.window(" - Thunar"))
+        session.click(*session.find("000000", f"14x300+{x + 153}+{y + 90}"))
+
+    is_closed = lambda: not session.names(backup)  # noqa: E731
+    assert until(is_closed, click), session.screenshot("not-ejected")
     assert eventually(lambda: "vaultfs mount" not in session.run("ps", "-ef"))
     assert session.run("cat", str(session.home / "store/lock")) == ""
 
@@ -164,8 +201,9 @@ def test_thunar_asks_little_of_a_folder(session: Desktop) -> None:
     def mount() -> None:
         arguments = [str(store), str(mountpoint), json.dumps({"debug": True}), "{}"]
         with open(log, "wb") as file:
-            session.start(sys.executable, "-m", "tests.support.serving", *arguments, stderr=file)
-        assert eventually(lambda: "vaultfs" in session.run("findmnt", "-no", "FSTYPE", str(mountpoint), ok=False))
+            session.start(session.interpreter, "-m", "tests.support.serving", *arguments, stderr=file)
+        kind = ("findmnt", "-no", "FSTYPE", str(mountpoint))
+        assert eventually(lambda: "vaultfs" in session.run(*kind, ok=False)), log.read_text()
 
     mount()
     take_pictures(session, mountpoint / "Photos")
@@ -175,7 +213,7 @@ def test_thunar_asks_little_of_a_folder(session: Desktop) -> None:
     began = time.monotonic()
     session.start("thunar", str(mountpoint / "Photos"))
     assert eventually(lambda: len(thumbnails(session)) >= len(COLOURS))
-    assert eventually(lambda: shown(session, session.screenshot("counted"), THUMBNAIL * 9 // 10) == set(COLOURS))
+    assert shows_all(session, "counted")
     seconds = time.monotonic() - began
     asked = Counter(re.findall(r"opcode: (\w+)", log.read_text()))
     print(f"\n{asked.total()} requests in {seconds:.1f} s: {dict(asked.most_common())}")

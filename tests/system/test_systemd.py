@@ -17,7 +17,9 @@ MANAGER = "/lib/systemd/systemd"
 GROUP = f"vaultfs-test-{os.getpid()}"
 
 # The manager wants to be on a machine that systemd has booted, and a group of processes of its own.
+# Other tests' mounts, copied into the namespace, would keep their processes from ending.
 PLACE = f"""
+umount --all --lazy --types fuse.vaultfs || true
 set -e
 mount -t tmpfs none /run/systemd
 mkdir -p /run/systemd/system

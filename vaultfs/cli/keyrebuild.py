@@ -45,8 +45,8 @@ def _loaded(args: argparse.Namespace, out: Output) -> "LoadedHeader":
         found = _in_roots(path)
         assert found is not None  # or nothing would be known of another vault
         return found
-    except (HeaderDamaged, StoreUnusable) as error:
-        raise type(error)(f"{error} The roots hold no copy of it either: nothing is left to rebuild it from.") from None
+    except StoreUnusable as error:
+        raise StoreUnusable(f"{error} The roots hold no copy of it: nothing is left to rebuild it from.") from None
 
 
 def _in_roots(path: Path) -> "LoadedHeader | None":

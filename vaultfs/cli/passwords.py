@@ -122,7 +122,7 @@ def read_new_password(
         password = _stdin_line()
         if _more_on_stdin() and _stdin_line() != password:
             raise PasswordUnreadable("The two passwords on standard input differ.")
-    check(_not_empty(password))
+    check(_not_empty(password, "new password"))
     return password
 
 
@@ -236,7 +236,9 @@ def _text(line: bytes, origin: str) -> str:
         raise PasswordUnreadable(f"{origin} is not UTF-8 text.") from error
 
 
-def _not_empty(password: str) -> str:
+def _not_empty(password: str, what: str = "password") -> str:
     if not password:
-        raise EmptyPassword("The password is empty.")
+        raise EmptyPassword(
+            f"The {what} is empty: give one on the terminal, on standard input, with --passfile or with --extpass."
+        )
     return password

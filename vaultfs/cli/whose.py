@@ -31,7 +31,7 @@ def run(args: argparse.Namespace, out: Output) -> None:
 
     match = _NAME.fullmatch(os.path.normpath(args.object))
     if match is None:
-        raise UsageError(f"{args.object} is no object's path: those look like objects/ab/cdef…")
+        raise UsageError(f"{args.object!r} is no object's path: those look like objects/ab/cdef…")
     name = bytes.fromhex(match[1] + match[2])
     path = opening.store_path(args.store)
     unlocked = opening.unlock(opening.load_header(path, out), passwords.source(args), out)

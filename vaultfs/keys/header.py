@@ -49,7 +49,9 @@ _WHAT = {
     KEYFILE_PASSWORD: "a key file with a password",
 }
 _WRONG = {
-    PASSWORD: "The password is wrong.",
+    PASSWORD: (
+        "The password is wrong: look at Caps Lock and the keyboard's layout; `vaultfs key try` goes through several."
+    ),
     RECOVERY: "The recovery key has no typing error, but it is not, or no longer, a key of this vault.",
     SHARES: "The shares fit together, but they are not, or no longer, a key of this vault.",
     KEYFILE: "The key file is not the right one.",
@@ -124,7 +126,8 @@ def verify_mac(data: bytes, mac_key: bytes) -> None:
         verify(mac_key, data[: tail.start("mac")], bytes.fromhex(tail["mac"].decode("ascii")))
     except AuthenticationError:
         raise HeaderDamaged(
-            "The header was altered by something that is not vaultfs: its MAC does not match."
+            "The header was altered by something that is not vaultfs: move vaultfs.json and vaultfs.json.backup out of "
+            "the store, and a copy in its roots is used."
         ) from None
 
 

@@ -66,7 +66,7 @@ def load(store: Store) -> LoadedHeader:
                 f"{store.description} is not a vault: it has no {MAIN}. If it should be one, let it finish syncing, or "
                 "look for the right folder."
             ) from None
-        raise
+        raise type(error)(f"{error} No other copy of it is whole: put one back from a copy of the store.") from None
     _refuse_stranger(header, MAIN, in_roots)
     return LoadedHeader(header, raw, _backup_notes(header, raw, backup))
 

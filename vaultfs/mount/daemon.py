@@ -103,7 +103,9 @@ def _as_ours(failure: BaseException) -> VaultfsError:
         return failure
     if isinstance(failure, KeyboardInterrupt):
         return Interrupted("mounting was interrupted")
-    return VaultfsError(f"this should not have happened: {type(failure).__name__}: {failure}")
+    return VaultfsError(
+        f"this should not have happened: {type(failure).__name__}: {failure}; what was synced is safe in the store"
+    )
 
 
 def _raise_what(message: dict[str, str]) -> None:

@@ -68,7 +68,8 @@ def clear_stale(path: str) -> None:
         detach(path, lazy=True)
     except OSError as error:
         raise MountpointUnusable(
-            f"{path} is what a vaultfs that died left behind, and could not be unmounted: {error.strerror}"
+            f"{path} is what a vaultfs that died left behind, and could not be unmounted ({error.strerror}): "
+            f"whoever had mounted it, or root, can do that with umount --lazy {path}"
         ) from error
 
 
@@ -95,7 +96,9 @@ def _detach_or_explain(path: str, lazy: bool) -> None:
     except OSError as error:
         if error.errno == errno.EBUSY:
             raise MountpointUnusable(f"{in_use(path)}: {_LET_GO}") from error
-        raise MountpointUnusable(f"{path} could not be unmounted: {error.strerror}") from error
+        raise MountpointUnusable(
+            f"{path} could not be unmounted ({error.strerror}): only who mounted it, or root, can do that"
+        ) from error
 
 
 def _fusermount(path: str, lazy: bool) -> None:

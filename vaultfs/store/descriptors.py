@@ -63,7 +63,7 @@ def open_root(path: str, *, write: bool) -> int:
         raise StoreUnusable(f"the folder {path} cannot be opened: {error.strerror}") from error
     if write and not os.access(".", os.W_OK, dir_fd=fd, effective_ids=True):
         os.close(fd)
-        raise StoreUnusable(f"the folder {path} cannot be written to")
+        raise StoreUnusable(f"the folder {path} cannot be written to; `vaultfs mount --read-only` does without")
     return fd
 
 

@@ -241,7 +241,11 @@ class _Opening:
                 f"{error}; mount with --read-only to look, or with --accept-damage to go on without such changes"
             ) from error
         self._kept = replay.objects
-        log.info("recovered %d of %d journal records", replay.applied, len(journals.records))
+        log.info(
+            "recovered %d of %d changes from the journal, since the vault was not closed the last time",
+            replay.applied,
+            len(journals.records),
+        )
         for inode_id, chunk in replay.skipped:
             log.info("chunk %d of inode %d had not reached the disk; it has its older content", chunk, inode_id)
 
@@ -311,7 +315,8 @@ class _Opening:
             strays = delete_strays(
                 core.objects, self._journals.headers, self._kept, core.settings.recovery_name_gap
             )
-            log.info("deleted %d objects of unfinished changes", strays)
+            if strays:
+                log.info("deleted %d objects of unfinished changes", strays)
         core.journal.remove_all()
 
 

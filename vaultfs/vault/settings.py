@@ -32,7 +32,7 @@ class Settings:
     unsynced_hard: int = 6144
     # Decoded inodes, files' maps and directory entries kept when nothing needs them.
     inode_budget: int = 20000
-    content_budget: int = 1024
+    content_budget: int = 4096
     entry_budget: int = 200000
     # A delta object is merged into its base past this size and this share of the base.
     delta_minimum: int = 64 << 10

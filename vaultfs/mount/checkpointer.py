@@ -28,7 +28,8 @@ class Checkpointer:
 
     def poke(self) -> None:
         """Something changed."""
-        self._changed.set()
+        if not self._changed.is_set():
+            self._changed.set()
 
     async def watch(self) -> None:
         """Checkpoint when the vault wants one, until cancelled."""

@@ -90,7 +90,8 @@ class Core:
     def commit(self, record: Record) -> None:
         """Append a record, then apply it. Raises NoSpace or WriteFailed, and then nothing changed."""
         for inode_id in _inodes_of(record):
-            self._locate(inode_id)
+            if inode_id not in self.state.located:
+                self._locate(inode_id)
         self._append(record)
         try:
             apply(self.state, record)

@@ -99,7 +99,10 @@ class Journal:
     @property
     def size(self) -> int:
         """Bytes of records in the live files."""
-        return sum(journal.end for journal in self._live)
+        size = 0
+        for journal in self._live:
+            size += journal.end
+        return size
 
     def start(self) -> JournalStart:
         """What a root that contains everything up to now says of the journal that follows it."""

@@ -93,8 +93,7 @@ class State:
 
     def inode(self, inode_id: int) -> Inode:
         """An inode as it is now; raises NotFound, or NotReady to read its directory again."""
-        inode = self.find_inode(inode_id)
-        return inode if inode is not None else self._reload(inode_id)
+        return self.active.inodes.get(inode_id) or self.find_inode(inode_id) or self._reload(inode_id)
 
     def _reload(self, inode_id: int) -> Inode:
         parent = SHARED_ID if inode_id in SHARD_IDS else self.parents.get(inode_id)

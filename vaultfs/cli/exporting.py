@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterable
 from vaultfs.cli.filedata import Pieces
 from vaultfs.cli.vaultpaths import shown
 from vaultfs.cli.walking import Step
+from vaultfs.store.linux import start_write_back
 from vaultfs.vault.inode import Inode
 
 _FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE)
+# Bytes of a file until the disk is set to work on them. Left to the kernel it would idle until somebody syncs.
+_WRITE_BACK = 1 << 20
 _NOT_ALLOWED = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 
@@ -106,9 +109,13 @@ class Exporter:
             self.failures.append(f"{shown(path)}: bytes {start} to {end} are lost: {cause}")
 
         try:
-            end = 0
+            end = waiting = 0
             for offset, data in self._pieces(inode, lost):
                 end = offset + _write(fd, data, offset)
+                waiting += len(data)
+                if waiting >= _WRITE_BACK:
+                    start_write_back(fd)
+                    waiting = 0
                 self.copied += len(data)
                 self._progress(self.copied)
             if end != inode.size:

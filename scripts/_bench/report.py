@@ -92,6 +92,8 @@ class Report:
         axes.bar_label(bars, fmt="%.1f×", padding=3)
         axes.axvline(1, color="black", linewidth=1)
         axes.set_xscale("log")
+        axes.set_xticks(_TICKS, [f"{tick:g}×" for tick in _TICKS])
+        axes.minorticks_off()
         axes.invert_yaxis()
         axes.set_xlabel(f"times as fast as the fastest of {', '.join(self._peers)}")
         axes.spines[["top", "right"]].set_visible(False)
@@ -107,6 +109,9 @@ class Report:
         memory = {name: asdict(found)[when] / 1048576 for name, found in self._results.memory.items()}
         cells = [f"{memory[name]:.0f}" if name in memory else "-" for name in self._names]
         return [f"memory of the server, MiB, {'once mounted' if when == 'mounted' else 'after work'}", *cells, "", ""]
+
+
+_TICKS = (0.125, 0.25, 0.5, 1, 2, 4)
 
 
 def _ratio(value: float | None) -> str:

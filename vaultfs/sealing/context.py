@@ -1,7 +1,9 @@
 """The keys of an open vault as the sealing code wants them: ready ciphers, bound to the vault's id."""
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from vaultfs.crypto.aead import Aead, AuthenticationError, aead, new_key
 from vaultfs.crypto.hkdf import derive
@@ -11,6 +13,8 @@ from vaultfs.format.constants import KIND_FILE_KEY, WRAPPED_KEY_SIZE
 from vaultfs.keys.hierarchy import VaultKeys
 
 _ID = struct.Struct("<Q")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,25 @@ class SealingContext:
         self.vault_id = keys.vault_id
         self.chunk_size = chunk_size
         self.previous = SealingContext(keys.previous, chunk_size) if keys.previous is not None else None
+
+    def open_either(self, opening: Callable[["SealingContext"], T]) -> T:
+        """What `opening` gives under the keys in force or, failing that, under the previous ones; raises Damaged."""
+        try:
+            return opening(self)
+        except Damaged:
+            if self.previous is None:
+                raise
+        return opening(self.previous)
+
+    def is_outdated(self, opening: Callable[["SealingContext"], object]) -> bool:
+        """Whether the previous keys open it."""
+        if self.previous is None:
+            return False
+        try:
+            opening(self.previous)
+        except Damaged:
+            return False
+        return True
 
     def new_file_key(self, inode_id: int) -> WrappedKey:
         """A fresh key for one file or directory, wrapped for its entry and bound to its id."""

@@ -75,23 +75,12 @@ def seal_journal_header(context: SealingContext, header: JournalHeader) -> bytes
 
 def open_journal_header(context: SealingContext, number: int, stored: bytes) -> JournalHeader:
     """Read a journal's header; raises Damaged if it is not this vault's journal of that number."""
-    try:
-        return _open_header(context, number, stored)
-    except Damaged:
-        if context.previous is None:
-            raise
-    return _open_header(context.previous, number, stored)
+    return context.open_either(lambda keys: _open_header(keys, number, stored))
 
 
 def is_outdated_journal(context: SealingContext, number: int, stored: bytes) -> bool:
     """Whether a journal file's first bytes are a header under the previous master key."""
-    if context.previous is None:
-        return False
-    try:
-        _open_header(context.previous, number, stored)
-    except Damaged:
-        return False
-    return True
+    return context.is_outdated(lambda keys: _open_header(keys, number, stored))
 
 
 def _open_header(context: SealingContext, number: int, stored: bytes) -> JournalHeader:

@@ -42,12 +42,7 @@ def seal_object_header(context: SealingContext, name: bytes, header: ObjectHeade
 
 def open_object_header(context: SealingContext, name: bytes, stored: bytes) -> ObjectHeader:
     """Read an object's header; raises Damaged if it is not this vault's header of this very object."""
-    try:
-        return _open(context, name, stored)
-    except Damaged:
-        if context.previous is None:
-            raise
-    return _open(context.previous, name, stored)
+    return context.open_either(lambda keys: _open(keys, name, stored))
 
 
 def renew_object_header(context: SealingContext, name: bytes, stored: bytes, key_epoch: int) -> bytes | None:

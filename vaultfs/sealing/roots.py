@@ -69,23 +69,12 @@ def seal_root(context: SealingContext, root: Root) -> tuple[bytes, bytes]:
 
 def open_root(context: SealingContext, stored: bytes) -> SealedRoot:
     """Read a root slot; raises Damaged if it is not a root of this vault."""
-    try:
-        return _open(context, stored)
-    except Damaged:
-        if context.previous is None:
-            raise
-    return _open(context.previous, stored)
+    return context.open_either(lambda keys: _open(keys, stored))
 
 
 def is_outdated_root(context: SealingContext, stored: bytes) -> bool:
     """Whether a root slot's bytes are a root under the previous master key."""
-    if context.previous is None:
-        return False
-    try:
-        _open(context.previous, stored)
-    except Damaged:
-        return False
-    return True
+    return context.is_outdated(lambda keys: _open(keys, stored))
 
 
 def _open(context: SealingContext, stored: bytes) -> SealedRoot:

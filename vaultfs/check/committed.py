@@ -19,6 +19,7 @@ from vaultfs.store.api import Store
 from vaultfs.store.handles import HandleCache
 from vaultfs.vault.directory_load import load_directory
 from vaultfs.vault.objects import Objects
+from vaultfs.vault.roots import NO_ROOT_VERIFIES
 from vaultfs.vault.state import hidden_name, shard_name, shard_of
 
 _OPEN_OBJECTS = 512
@@ -98,11 +99,7 @@ class CommittedTree:
                     "no root of the vault is there: let the store finish syncing, then try again; if they are lost for "
                     "good, `vaultfs export --salvage` gets out what can be read"
                 )
-            raise StoreUnusable(
-                "neither root of the vault verifies: if an older header was put back, `vaultfs key rebuild` has the "
-                "newer one; else put back root.0 or root.1 from a copy of the store, or get out what can be read with "
-                "`vaultfs export --salvage`"
-            )
+            raise StoreUnusable(NO_ROOT_VERIFIES)
         assert self.sealed is not None
         return self.sealed
 

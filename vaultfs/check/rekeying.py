@@ -17,7 +17,7 @@ from vaultfs.check.walker import Visit, Walker
 from vaultfs.errors import Damaged, FilesystemError
 from vaultfs.format.constants import ROOT_ID
 from vaultfs.format.layout import object_folders
-from vaultfs.sealing.entries import Entry, decode_head
+from vaultfs.sealing.entries import decode_head
 from vaultfs.sealing.renewal import is_outdated
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.vault import Vault
@@ -157,7 +157,7 @@ class _Look:
                 self.outdated += 1
                 if stat.S_ISDIR(visit.entry.mode) and not self._is_unread(visit):
                     self.batch.append(visit.place)
-                    size += _length(visit.entry)
+                    size += decode_head(visit.entry.content).stored
             if size >= _BATCH_BYTES or len(self.batch) >= _BATCH_DIRECTORIES or count >= _SLICE:
                 self._progress(NAMES, min(self._seen, self._total), self._total)
                 return
@@ -184,11 +184,6 @@ class _Look:
     def close(self) -> None:
         """Forget what is open."""
         self._tree.close()
-
-
-def _length(directory: Entry) -> int:
-    head = decode_head(directory.content)
-    return head.base.length + (head.delta.length if head.delta is not None else 0)
 
 
 def _unreadable(unread: list[Visit]) -> str:

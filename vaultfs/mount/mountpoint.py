@@ -7,7 +7,7 @@ import stat
 from importlib.util import find_spec
 
 from vaultfs.errors import FuseUnavailable, MountpointUnusable
-from vaultfs.mount.mounttable import mount_at
+from vaultfs.mount.mounttable import Mount, mount_at
 from vaultfs.mount.unmounting import absolute, clear_stale, fusermount, is_stale
 
 _DEVICE = "/dev/fuse"
@@ -23,12 +23,11 @@ def prepare_mountpoint(mountpoint: str, store: str, *, allow_other: bool = False
     """
     check_fuse(allow_other=allow_other)
     path = absolute(mountpoint)
-    # An automount is not looked into: it would wait for the very mount that is being made here.
-    if _is_taken(path) and is_stale(path):
+    if _in_the_way(path) is not None and is_stale(path):
         clear_stale(path)
     _check_folder(path)
-    mount = mount_at(path)
-    if mount is not None and not mount.is_automount:
+    mount = _in_the_way(path)
+    if mount is not None:
         raise MountpointUnusable(
             f"{path} is a mountpoint already, of {mount.source} ({mount.filesystem}): unmount that first, "
             "or choose another folder"
@@ -37,9 +36,10 @@ def prepare_mountpoint(mountpoint: str, store: str, *, allow_other: bool = False
     return path
 
 
-def _is_taken(path: str) -> bool:
+def _in_the_way(path: str) -> Mount | None:
+    """What is mounted there; not an automount, which is not looked into: it waits for the mount being made here."""
     mount = mount_at(path)
-    return mount is not None and not mount.is_automount
+    return None if mount is None or mount.is_automount else mount
 
 
 def check_fuse(*, allow_other: bool = False) -> None:

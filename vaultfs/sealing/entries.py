@@ -88,6 +88,11 @@ class Head(NamedTuple):
     base: Part
     delta: Part | None
 
+    @property
+    def stored(self) -> int:
+        """The bytes of its objects."""
+        return self.base.length + (self.delta.length if self.delta is not None else 0)
+
 
 def encode_entry(entry: Entry) -> bytes:
     """The bytes of an entry."""

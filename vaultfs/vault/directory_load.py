@@ -29,10 +29,9 @@ class NeedDirectory(NotReady):
     def size(self) -> int | None:
         """The bytes of the directory's objects."""
         try:
-            head = decode_head(self._head)
+            return decode_head(self._head).stored
         except Damaged:
             return None
-        return head.base.length + (head.delta.length if head.delta is not None else 0)
 
     def prepare(self) -> None:
         """Read and decrypt the directory's frames."""

@@ -48,7 +48,7 @@ from vaultfs.vault.recovery import (
     journal_numbers,
     read_journals,
 )
-from vaultfs.vault.roots import RootSlots
+from vaultfs.vault.roots import NO_ROOT_VERIFIES, RootSlots
 from vaultfs.vault.settings import Settings
 from vaultfs.vault.state import State
 from vaultfs.vault.waits import resolve
@@ -145,11 +145,7 @@ def _latest_root(store: Store, roots: RootSlots, read_only: bool) -> SealedRoot:
             f"{' and '.join(missing)} missing from the store: let it finish syncing, then try again; {_way_out(found)}"
         )
     if not found:
-        raise StoreUnusable(
-            "neither root of the vault verifies: if an older header was put back, `vaultfs key rebuild` has the newer "
-            "one; else put back root.0 or root.1 from a copy of the store, or get out what can be read with "
-            "`vaultfs export --salvage`"
-        )
+        raise StoreUnusable(NO_ROOT_VERIFIES)
     return found[0]
 
 

@@ -76,10 +76,7 @@ def renew_directory(core: Core, top: int, names: tuple[bytes, ...]) -> None:
         inode = found
     if not stat.S_ISDIR(inode.mode):
         return
-    size = 0
-    if inode.content:
-        head = decode_head(inode.content)
-        size = head.base.length + (head.delta.length if head.delta is not None else 0)
+    size = decode_head(inode.content).stored if inode.content else 0
     core.admit(_ROOM + size)
     state.edit(inode.id)
     state.active.renewed[inode.id] = size

@@ -15,6 +15,12 @@ from vaultfs.keys.rootcopies import trailer
 from vaultfs.sealing.roots import Root, SealedRoot, open_root, seal_root
 from vaultfs.vault.objects import Objects
 
+NO_ROOT_VERIFIES = (
+    "neither root of the vault verifies: if an older header was put back, `vaultfs key rebuild` has the newer one; "
+    "else put back root.0 or root.1 from a copy of the store, or get out what can be read with "
+    "`vaultfs export --salvage`"
+)
+
 
 class RootSlots:
     """`latest` is the root in force, as last read or written here."""

@@ -28,8 +28,7 @@ class Checkpointer:
 
     def poke(self) -> None:
         """Something changed."""
-        if not self._changed.is_set():
-            self._changed.set()
+        self._changed.set()
 
     async def watch(self) -> None:
         """Checkpoint when the vault wants one, until cancelled."""

@@ -58,7 +58,7 @@ def _drops_privileges(change: SetAttr) -> bool:
 
 
 def _time(value: int) -> int:
-    return value if -_TIME_LIMIT <= value <= _TIME_LIMIT else max(-_TIME_LIMIT, min(value, _TIME_LIMIT))
+    return max(-_TIME_LIMIT, min(value, _TIME_LIMIT))
 
 
 def _new_mode(inode: Inode, mode: int | None, drops_privileges: bool) -> int:

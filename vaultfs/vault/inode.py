@@ -53,7 +53,7 @@ class Inode:
 
     def share_content(self, entry: bytes) -> None:
         """Keep no second copy of the content, which is the end of this encoded entry: it is most of a small file."""
-        self._start = len(entry) - len(self._entry) + self._start
+        self._start = len(entry) - len(self.content)
         self._entry = entry
 
     def copy(self) -> "Inode":

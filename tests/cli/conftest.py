@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import CHEAP, PASSWORD, Result, run_on_terminal, run_piped
+from tests.cli.trees import make_tree
 
 
 @pytest.fixture(autouse=True)
@@ -56,3 +57,12 @@ def _made_vault(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def vault(_made_vault: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of its own for each test, holding an empty vault with PASSWORD."""
     return shutil.copytree(_made_vault, tmp_path_factory.mktemp("vault") / "store")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A directory with a bit of everything."""
+    path = tmp_path / "source"
+    path.mkdir()
+    make_tree(path)
+    return path

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.cli.running import MAIN, PASSWORD, environment
-from tests.cli.trees import ODD_NAME, facts_of, make_tree
+from tests.cli.trees import ODD_NAME, facts_of
 from tests.support.faultystore import SYNCS, Fault, FaultyStore
 from tests.support.memorystore import MemoryStore
 from vaultfs.cli.importing import Importer
@@ -30,14 +30,6 @@ sys.modules["pyfuse3"] = sys.modules["trio"] = None  # what the import system ta
 from vaultfs.cli.main import main
 sys.exit(main())
 """
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    path = tmp_path / "source"
-    path.mkdir()
-    make_tree(path)
-    return path
 
 
 @pytest.fixture

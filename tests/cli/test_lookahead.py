@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import PASSWORD, environment
-from tests.support.memorystore import MemoryStore
-from tests.vault.harness import KEYS
+from tests.vault.harness import vault_with
 from vaultfs.cli import lookahead as module
 from vaultfs.cli import walking
 from vaultfs.cli.filedata import data_pieces
@@ -24,7 +23,7 @@ from vaultfs.errors import Damaged
 from vaultfs.store.handles import HandleCache
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.settings import Settings
-from vaultfs.vault.vault import OpenOptions, Vault
+from vaultfs.vault.vault import OpenOptions
 
 MIB = 1 << 20
 CHUNK = 65536
@@ -40,22 +39,6 @@ def brought_in(monkeypatch: pytest.MonkeyPatch) -> Brought:
     monkeypatch.setattr(HandleCache, "read_ahead", lambda _, *extent: found.append(extent))
     monkeypatch.setattr(Lookahead, "start", lambda _, job: job())
     return found
-
-
-def vault_with(files: dict[str, bytes], options: OpenOptions = OpenOptions()) -> Inline:  # noqa: B008
-    """A vault just opened, with these files in folders made as needed."""
-    store = MemoryStore()
-    Vault.create(store, KEYS)
-    vault = Inline(Vault.open(store, KEYS))
-    for path, content in files.items():
-        parent = ROOT
-        *folders, name = path.split("/")
-        for folder in folders:
-            known = dict(vault.list_directory(parent))
-            parent = known.get(folder.encode()) or vault.create_inode(parent, folder.encode(), 0o40700).id
-        vault.write(vault.create_inode(parent, name.encode(), 0o100600).id, 0, content)
-    vault.vault.close()
-    return Inline(Vault.open(store, KEYS, options))
 
 
 def tree_of(count: int) -> dict[str, bytes]:

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import PASSWORD
-from tests.cli.trees import make_tree
 from tests.format.goldens import copy_store
 from vaultfs.cli.output import Output
 from vaultfs.cli.progress import ProgressLine, time_text
@@ -15,14 +14,6 @@ from vaultfs.cli.progress import ProgressLine, time_text
 EAGER = "import vaultfs.cli.progress; vaultfs.cli.progress._INTERVAL = 0"
 GOLDEN_PASSWORD = "correct horse battery staple"
 ERASE = "\r\x1b[K"
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    path = tmp_path / "source"
-    path.mkdir()
-    make_tree(path)
-    return path
 
 
 def answers(password: str = PASSWORD) -> list[tuple[str, str]]:

@@ -7,15 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import PASSWORD
-from tests.cli.trees import facts_of, make_tree
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    path = tmp_path / "source"
-    path.mkdir()
-    make_tree(path)
-    return path
+from tests.cli.trees import facts_of
 
 
 @pytest.fixture

@@ -8,14 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.memorystore import MemoryStore
 from tests.support.mounting import MountedVault, needs_fuse
-from tests.vault.harness import KEYS
+from tests.vault.harness import vault_with
 from vaultfs.mount.prefetch import Prefetcher
 from vaultfs.mount.workers import Workers
 from vaultfs.store.handles import HandleCache
-from vaultfs.vault.inline import Inline
-from vaultfs.vault.vault import Vault
 
 ROOT = 1
 MIB = 1 << 20
@@ -36,26 +33,8 @@ def brought_in(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
     return found
 
 
-def vault_with(files: dict[str, int]) -> Inline:
-    """A vault just opened, with files of these sizes in folders made as needed, all listed."""
-    store = MemoryStore()
-    Vault.create(store, KEYS)
-    vault = Inline(Vault.open(store, KEYS))
-    for path, size in files.items():
-        parent = ROOT
-        *folders, name = path.split("/")
-        for folder in folders:
-            known = dict(vault.list_directory(parent))
-            parent = known.get(folder.encode()) or vault.create_inode(parent, folder.encode(), 0o40700).id
-        inode = vault.create_inode(parent, name.encode(), 0o100600)
-        for offset in range(0, size, MIB):
-            vault.write(inode.id, offset, bytes(min(size - offset, MIB)))
-    vault.vault.close()
-    return Inline(Vault.open(store, KEYS))
-
-
 def test_a_file_read_in_order_is_read_ahead_once_each_part(brought_in: list[tuple[str, int, int]]) -> None:
-    vault = vault_with({"video": 12 * MIB})
+    vault = vault_with({"video": bytes(12 * MIB)})
     inode = vault.lookup(ROOT, b"video").id
     prefetcher = Prefetcher(vault.vault, AtOnce(1))
     for offset in range(0, 12 * MIB, MIB):
@@ -68,7 +47,7 @@ def test_a_file_read_in_order_is_read_ahead_once_each_part(brought_in: list[tupl
 
 
 def test_a_file_read_here_and_there_is_not_read_ahead(brought_in: list[tuple[str, int, int]]) -> None:
-    vault = vault_with({"video": 12 * MIB})
+    vault = vault_with({"video": bytes(12 * MIB)})
     inode = vault.lookup(ROOT, b"video").id
     prefetcher = Prefetcher(vault.vault, AtOnce(1))
     for offset in random.Random(1).sample(range(MIB, 12 * MIB, 16384), 200):
@@ -77,7 +56,7 @@ def test_a_file_read_here_and_there_is_not_read_ahead(brought_in: list[tuple[str
 
 
 def test_what_is_in_memory_already_is_not_read_ahead(brought_in: list[tuple[str, int, int]]) -> None:
-    vault = vault_with({"video": 8 * MIB, **{f"photo{number:03}": 5000 for number in range(50)}})
+    vault = vault_with({"video": bytes(8 * MIB), **{f"photo{number:03}": bytes(5000) for number in range(50)}})
     prefetcher = Prefetcher(vault.vault, AtOnce(1))
     video = vault.lookup(ROOT, b"video").id
     for offset in range(0, 8 * MIB, MIB):
@@ -88,7 +67,7 @@ def test_what_is_in_memory_already_is_not_read_ahead(brought_in: list[tuple[str,
 
 
 def test_files_read_one_after_the_other_are_read_ahead_once_each(brought_in: list[tuple[str, int, int]]) -> None:
-    vault = vault_with({f"DCIM/photo{number:03}": 5000 + number for number in range(200)})
+    vault = vault_with({f"DCIM/photo{number:03}": bytes(5000 + number) for number in range(200)})
     prefetcher = Prefetcher(vault.vault, AtOnce(1))
     folder = vault.lookup(ROOT, b"DCIM").id
     for position, (name, _) in enumerate(vault.list_directory(folder)):
@@ -99,7 +78,7 @@ def test_files_read_one_after_the_other_are_read_ahead_once_each(brought_in: lis
 
 
 def test_the_folders_of_a_listed_folder_are_read_ahead_once(brought_in: list[tuple[str, int, int]]) -> None:
-    vault = vault_with({f"{number % 20}/photo{number}": 100 for number in range(100)})
+    vault = vault_with({f"{number % 20}/photo{number}": bytes(100) for number in range(100)})
     vault.list_directory(ROOT)
     prefetcher = Prefetcher(vault.vault, AtOnce(1))
     prefetcher.listed(ROOT)

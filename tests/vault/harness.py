@@ -1,7 +1,7 @@
 """Small vaults in memory for the tests of this folder: limits so low that everything happens after a few operations."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -108,6 +108,22 @@ def options(
 def open_inline(store: Store, opening: OpenOptions | None = None) -> Inline:
     """The vault in a store, opened."""
     return Inline(Vault.open(store, KEYS, opening or options()))
+
+
+def vault_with(files: Mapping[str, bytes], opening: OpenOptions | None = None) -> Inline:
+    """A vault just opened, by default as users do, with these files in folders made as needed."""
+    store = MemoryStore()
+    Vault.create(store, KEYS)
+    vault = Inline(Vault.open(store, KEYS))
+    for path, content in files.items():
+        parent = ROOT
+        *folders, name = path.split("/")
+        for folder in folders:
+            known = dict(vault.list_directory(parent))
+            parent = known.get(folder.encode()) or vault.create_inode(parent, folder.encode(), 0o40700).id
+        vault.write(vault.create_inode(parent, name.encode(), 0o100600).id, 0, content)
+    vault.vault.close()
+    return open_inline(store, opening or OpenOptions())
 
 
 Stat = tuple[object, ...]

@@ -193,7 +193,7 @@ def main() -> None:
     if not args.stock_loop:
         from vaultfs.mount import session_loop
 
-        session_loop.install(lambda: False)
+        session_loop.install(lambda: False, lambda: None)
     pyfuse3.init(NullOperations(), args.mountpoint, {"default_permissions", "fsname=nullfs"})
     try:
         trio.run(_serve, args.mountpoint)

@@ -135,6 +135,21 @@ def test_a_dead_mount_is_recognised_and_cleared_by_the_next(mounted_vault: Mount
     assert content_of(mounted_vault, "file") == "content"
 
 
+def test_a_daemon_killed_while_nothing_is_asked_of_it_has_written_every_change(
+    mounted_vault: MountedVault, mount_vault: Callable[..., MountedVault]
+) -> None:
+    folder = mounted_vault.path / "folder"
+    folder.mkdir()
+    for number in range(150):
+        (folder / f"{number}").symlink_to("target")
+    (folder / "149").rename(folder / "last")
+    time.sleep(0.05)  # changes wait for one another only while requests come
+    mounted_vault.kill()
+    again = mount_vault()
+    assert len(list((again.path / "folder").iterdir())) == 150
+    assert (again.path / "folder" / "last").is_symlink()
+
+
 def test_a_mounted_place_is_refused(mounted_vault: MountedVault) -> None:
     with pytest.raises(MountpointUnusable, match="is a mountpoint already"):
         prepare_mountpoint(str(mounted_vault.path), str(mounted_vault.store))

@@ -22,7 +22,7 @@ def lock(loop: "session_loop._Trio") -> "session_loop._ReaderLock":
 def loop(monkeypatch: pytest.MonkeyPatch) -> "session_loop._Trio":
     """What pyfuse3 takes for trio while the test runs."""
     monkeypatch.setitem(vars(pyfuse3), "trio", trio)
-    assert session_loop.install(lambda: False)
+    assert session_loop.install(lambda: False, lambda: None)
     found = vars(pyfuse3)["trio"]
     assert isinstance(found, session_loop._Trio)
     return found
@@ -50,7 +50,7 @@ def test_everything_else_is_trio_itself(loop: "session_loop._Trio") -> None:
 def test_another_pyfuse3_keeps_its_own_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(vars(pyfuse3), "trio", trio)
     monkeypatch.setattr(pyfuse3, "__version__", "4.0.0")
-    assert not session_loop.install(lambda: False)
+    assert not session_loop.install(lambda: False, lambda: None)
     assert vars(pyfuse3)["trio"] is trio
 
 
@@ -150,6 +150,30 @@ def test_a_busy_descriptor_leaves_turns_to_other_tasks(loop: "session_loop._Trio
     waits, turns = trio.run(test)
     assert turns >= 20, "a turn every 10 ms is the least"
     assert waits > 5 * turns, "but not one for every request"
+
+
+def test_what_was_put_off_is_done_before_waiting_and_every_few_milliseconds(
+    monkeypatch: pytest.MonkeyPatch, pipe: tuple[int, int]
+) -> None:
+    reader, writer = pipe
+    done: list[float] = []
+    monkeypatch.setitem(vars(pyfuse3), "trio", trio)
+    session_loop.install(lambda: False, lambda: done.append(time.monotonic()))
+    wait_readable = vars(pyfuse3)["trio"].lowlevel.wait_readable
+
+    async def test() -> None:
+        with trio.move_on_after(0.05):
+            await wait_readable(reader)
+        assert len(done) == 1, "before it waits"
+        os.write(writer, b"x")
+        end = time.monotonic() + 0.2
+        waits = 0
+        while time.monotonic() < end:
+            await wait_readable(reader)
+            waits += 1
+        assert 20 <= len(done) < waits / 5, "now and then while it is busy"
+
+    trio.run(test)
 
 
 def test_nothing_to_read_costs_no_cpu(loop: "session_loop._Trio", pipe: tuple[int, int]) -> None:

@@ -50,8 +50,9 @@ def template() -> MemoryStore:
     ],
     ids="-".join,
 )
-def test_a_power_cut_at_any_operation(template: MemoryStore, words: tuple[str, ...]) -> None:
-    workload = run_workload(template, spelled(words))
+@pytest.mark.parametrize("mode", [(), ("hold",)], ids=["", "holding"])
+def test_a_power_cut_at_any_operation(template: MemoryStore, words: tuple[str, ...], mode: tuple[str, ...]) -> None:
+    workload = run_workload(template, spelled(mode + words))
     assert workload is not None
     cutter = Cutter(random.Random(1), states=8, cut_recovery=0.001)
     cutter.try_all(workload.store, workload.history)

@@ -56,7 +56,7 @@ def template() -> MemoryStore:
 class Outcome:
     """What came of a workload with a fault: `workload` is None if the vault could not be opened."""
 
-    def __init__(self, template: MemoryStore, fault: Fault) -> None:
+    def __init__(self, template: MemoryStore, fault: Fault, *, holding: bool = False) -> None:
         self.fault = fault
         self.recording = RecordingStore(template.copy())
         self.workload: Workload | None = None
@@ -64,7 +64,7 @@ class Outcome:
         self.closed = False
         try:
             self.workload = Workload(self.recording, over=FaultyStore(self.recording, fault))
-            for operation in OPERATIONS:
+            for operation in [("hold",), *OPERATIONS] if holding else OPERATIONS:
                 self.workload.do(operation)
             self.errors += self.workload.refused
             self.read_only = self.workload.vault.vault.read_only
@@ -82,11 +82,11 @@ class Outcome:
         return f"{kinds} {self.fault.at} below '{self.fault.below}' failing with {errno.errorcode[self.fault.errno]}"
 
 
-def outcomes(template: MemoryStore, **fault: object) -> Iterator[Outcome]:
+def outcomes(template: MemoryStore, *, holding: bool = False, **fault: object) -> Iterator[Outcome]:
     """One outcome for each store operation of the workload, until none is left to fail."""
     at = 0
     while True:
-        outcome = Outcome(template, Fault(at=at, **fault))  # type: ignore[arg-type]
+        outcome = Outcome(template, Fault(at=at, **fault), holding=holding)  # type: ignore[arg-type]
         if not outcome.fault.fired:
             assert at > 10
             return
@@ -109,10 +109,16 @@ def assert_nothing_acknowledged_is_lost(outcome: Outcome) -> None:
                 raise AssertionError(f"{outcome.what}, {store.description}: {lost}") from None
 
 
+holding = pytest.mark.parametrize("holding", [False, True], ids=["", "holding"])
+
+
+@holding
 @pytest.mark.parametrize("lasting", [False, True], ids=["once", "from then on"])
 @pytest.mark.parametrize("kinds", [{"write", "allocate", "truncate"}, {"create", "delete", "rename"}, SYNCS])
-def test_an_io_error_is_told_and_loses_nothing(template: MemoryStore, kinds: set[str], lasting: bool) -> None:
-    for outcome in outcomes(template, errno=errno.EIO, kinds=frozenset(kinds), lasting=lasting):
+def test_an_io_error_is_told_and_loses_nothing(
+    template: MemoryStore, kinds: set[str], lasting: bool, holding: bool
+) -> None:
+    for outcome in outcomes(template, errno=errno.EIO, kinds=frozenset(kinds), lasting=lasting, holding=holding):
         learned = outcome.errors or outcome.read_only
         assert learned or kinds & {"delete", "truncate"}, f"{outcome.what} went unnoticed"
         if outcome.workload is not None and any(isinstance(error, WriteFailed) for error in outcome.errors):
@@ -120,9 +126,10 @@ def test_an_io_error_is_told_and_loses_nothing(template: MemoryStore, kinds: set
         assert_nothing_acknowledged_is_lost(outcome)
 
 
-def test_a_vault_turned_read_only_still_shows_everything(template: MemoryStore) -> None:
+@holding
+def test_a_vault_turned_read_only_still_shows_everything(template: MemoryStore, holding: bool) -> None:
     seen = 0
-    for outcome in outcomes(template, errno=errno.EIO, kinds=frozenset({"write"}), lasting=True):
+    for outcome in outcomes(template, errno=errno.EIO, kinds=frozenset({"write"}), lasting=True, holding=holding):
         if outcome.workload is not None and outcome.workload.vault.vault.read_only:
             seen += 1
             assert not differences(outcome.workload.history.shots[-1], outcome.shown), outcome.what
@@ -136,11 +143,17 @@ def test_a_full_disk_under_a_root_loses_nothing(template: MemoryStore) -> None:
         assert_nothing_acknowledged_is_lost(outcome)
 
 
+@holding
 @pytest.mark.parametrize("below", ["objects", "journal"])
 @pytest.mark.parametrize("written", [0, 40, 1 << 30], ids=["nothing", "some", "all"])
-def test_a_full_disk_for_a_moment_changes_nothing(template: MemoryStore, written: int, below: str) -> None:
+def test_a_full_disk_for_a_moment_changes_nothing(
+    template: MemoryStore, written: int, below: str, holding: bool
+) -> None:
     """NoSpace leaves the vault as it was; the rest of the workload, and the close, go on."""
-    for outcome in outcomes(template, errno=errno.ENOSPC, kinds=CHANGES - {"delete"}, written=written, below=below):
+    kinds = CHANGES - {"delete"}
+    for outcome in outcomes(
+        template, errno=errno.ENOSPC, kinds=kinds, written=written, below=below, holding=holding
+    ):
         if outcome.workload is None:
             assert_nothing_acknowledged_is_lost(outcome)
             continue

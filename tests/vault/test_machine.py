@@ -94,10 +94,14 @@ class VaultMachine(RuleBasedStateMachine):
         self.seed = 0
         self.job: CheckpointJob | None = None
         self.job_state = ""
+        self.holds = False
         self.reopen()
 
     def reopen(self) -> None:
         self.vault: Inline = Driven(open_inline(self.store), self.end_job)
+        if self.holds:
+            self.vault.vault.hold_changes()
+        self.holds = not self.holds
         self.known: set[Node] = {self.top}
 
     # Picking
@@ -405,6 +409,7 @@ class VaultMachine(RuleBasedStateMachine):
     @rule()
     def crash(self) -> None:
         """The process is gone, all it wrote is there: everything is recovered."""
+        self.vault.vault.write_out()
         before = snapshot(self.vault)
         self.store = self.store.copy()
         self.job = None

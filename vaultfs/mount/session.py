@@ -6,12 +6,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 
 import pyfuse3
 import trio
 
-from vaultfs.errors import FuseUnavailable, VaultfsError
+from vaultfs.errors import FilesystemError, FuseUnavailable, VaultfsError
 from vaultfs.mount import session_loop
 from vaultfs.mount.allocator import keep_freed_memory
 from vaultfs.mount.checkpointer import Checkpointer
@@ -61,7 +62,8 @@ def _serve(vault: Vault, mountpoint: str, options: MountOptions, on_ready: Calla
     checkpointer = Checkpointer(vault, workers)
     kind = PlainOperations if options.noxattr else VaultOperations
     operations = kind(vault, Runner(workers, checkpointer), guessers)
-    session_loop.install(lambda: workers.have_ended_some)
+    if session_loop.install(lambda: workers.have_ended_some, partial(_write_out, vault)):
+        vault.hold_changes()
     _mount(operations, mountpoint, options)
     ending = Ending(operations, workers, mountpoint)
     try:
@@ -79,6 +81,12 @@ def _mount(operations: VaultOperations, mountpoint: str, options: MountOptions) 
         pyfuse3.init(operations, mountpoint, libfuse_options(options))
     except RuntimeError as error:
         raise FuseUnavailable(f"{mountpoint} could not be mounted (see the message above): {error}") from error
+
+
+def _write_out(vault: Vault) -> None:
+    # What cannot be written stays where it is, in memory; the next change or sync hears of it.
+    with suppress(FilesystemError):
+        vault.write_out()
 
 
 async def _run(

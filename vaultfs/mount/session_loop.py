@@ -51,8 +51,9 @@ class _ReaderLock:
 class _Readiness:
     """Waits until the session's descriptor is readable: by looking, then by spinning if that has paid, then parked."""
 
-    def __init__(self, others_wait: Callable[[], bool]) -> None:
+    def __init__(self, others_wait: Callable[[], bool], before_waiting: Callable[[], None]) -> None:
         self._others_wait = others_wait
+        self._before_waiting = before_waiting
         self._poll: select.poll | None = None
         self._handshake: Handshake | None = None
         self._turn_ends = 0.0
@@ -75,6 +76,7 @@ class _Readiness:
         in_turn = now < self._turn_ends and not self._others_wait()
         if in_turn and (self._poll.poll(0) or (self._spins and self._spin(self._poll, now))):
             return
+        self._before_waiting()
         await trio.lowlevel.wait_readable(fd)
         woken = time.monotonic()
         self._spins = woken - now < 2 * _SPIN
@@ -93,8 +95,8 @@ class _Readiness:
 class _LowLevel:
     """`trio.lowlevel` with another wait_readable."""
 
-    def __init__(self, others_wait: Callable[[], bool]) -> None:
-        self.wait_readable = _Readiness(others_wait).wait_readable
+    def __init__(self, others_wait: Callable[[], bool], before_waiting: Callable[[], None]) -> None:
+        self.wait_readable = _Readiness(others_wait, before_waiting).wait_readable
 
     def __getattr__(self, name: str) -> object:
         return getattr(trio.lowlevel, name)
@@ -105,21 +107,22 @@ class _Trio:
 
     Lock = _ReaderLock
 
-    def __init__(self, others_wait: Callable[[], bool]) -> None:
-        self.lowlevel = _LowLevel(others_wait)
+    def __init__(self, others_wait: Callable[[], bool], before_waiting: Callable[[], None]) -> None:
+        self.lowlevel = _LowLevel(others_wait, before_waiting)
 
     def __getattr__(self, name: str) -> object:
         return getattr(trio, name)
 
 
-def install(others_wait: Callable[[], bool]) -> bool:
+def install(others_wait: Callable[[], bool], before_waiting: Callable[[], None]) -> bool:
     """Use the stand-in for the sessions of this process that begin from now on; False if pyfuse3 is one not known.
 
     `others_wait` tells whether a task other than the session's is ready to go on, as far as is known without trio.
+    `before_waiting` is called when no request is there, and every few milliseconds while there are; it raises nothing.
     With another pyfuse3 nothing is changed: its own loop works, at the speed it has.
     """
     if not pyfuse3.__version__.startswith(_KNOWN_VERSIONS) or vars(pyfuse3).get("trio") is None:
         _log.info("pyfuse3 %s is not known here, and runs its own session loop", pyfuse3.__version__)
         return False
-    vars(pyfuse3)["trio"] = _Trio(others_wait)
+    vars(pyfuse3)["trio"] = _Trio(others_wait, before_waiting)
     return True

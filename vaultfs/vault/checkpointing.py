@@ -2,7 +2,7 @@
 
 import logging
 
-from vaultfs.errors import Damaged
+from vaultfs.errors import Damaged, NoSpace, WriteFailed
 from vaultfs.sealing.roots import JournalStart
 from vaultfs.vault.checkpoint import Checkpoint, Plan, make_plan
 from vaultfs.vault.core import Core
@@ -145,7 +145,9 @@ class Checkpointer:
         core.objects.names.freeze()
         try:
             core.rotate_journal()
-        except OSError as error:
+        except WriteFailed:
+            return False
+        except (OSError, NoSpace) as error:
             self._no_journal(error)
             return False
         self._start = core.journal.start()
@@ -165,9 +167,9 @@ class Checkpointer:
             return False
         return True
 
-    def _no_journal(self, error: OSError) -> None:
+    def _no_journal(self, error: OSError | NoSpace) -> None:
         core = self.core
-        if error.errno in OUT_OF_SPACE:
+        if isinstance(error, NoSpace) or error.errno in OUT_OF_SPACE:
             core.full = True
         else:
             core.fail("a new journal could not be made", error)

@@ -2,6 +2,8 @@
 
 import logging
 import time
+from collections.abc import Callable
+from functools import partial
 
 from vaultfs.errors import NoSpace, ReadOnly, WriteFailed
 from vaultfs.sealing.records import Create, Link, Locate, Record, Rename, Synced, Unlink
@@ -40,6 +42,8 @@ class Core:
         self.write_failed = False
         # Set while the last checkpoint failed for want of room.
         self.full = False
+        # Set by who promises to call `write_out` soon after any change: records may then wait for one another.
+        self.may_hold = False
         self._scratch = bytearray()
         # Files renamed over others whose own content is not durable yet.
         self.replacements: dict[int, FileContent] = {}
@@ -114,24 +118,38 @@ class Core:
             located.add(inode.id)
 
     def _append(self, record: Record) -> None:
-        try:
-            self.journal.append(record)
-        except NoSpace:
-            self._make_room(record)
-        except OSError as error:
-            raise self.fail("the journal could not be written", error) from error
+        # On a store that is almost full, whoever asks for a change has to hear at once that it finds no room.
+        if self.may_hold and self.space.is_ample:
+            if self.journal.is_full:
+                self.write_out()
+            self.journal.hold(record)
+        else:
+            self._write(partial(self.journal.append, record))
 
-    def _make_room(self, record: Record) -> None:
-        """Try once more with the ballast gone, which is what lets deletes work on a full disk."""
-        if not self.space.release_ballast():
-            raise NoSpace("the store has no room for the journal")
+    def write_out(self) -> None:
+        """Have every change in the journal's file; raises NoSpace or WriteFailed, and then some are only in memory."""
+        self._write(self.journal.write_held)
+
+    def _write(self, writing: Callable[[], None]) -> None:
         try:
-            self.journal.append(record)
+            writing()
+        except NoSpace:
+            # Once more with the ballast gone, which is what lets deletes work on a full disk.
+            if not self.space.release_ballast():
+                raise NoSpace("the store has no room for the journal") from None
+            try:
+                writing()
+            except OSError as error:
+                raise self.fail("the journal could not be written", error) from error
         except OSError as error:
             raise self.fail("the journal could not be written", error) from error
 
     def rotate_journal(self) -> None:
-        """Go on in a new journal file, made in the ballast's place if there is no other room; raises OSError."""
+        """Go on in a new journal file, made in the ballast's place if there is no other room; raises OSError.
+
+        What is held goes to the old one; raises NoSpace or WriteFailed if it cannot.
+        """
+        self.write_out()
         try:
             self.journal.rotate()
         except OSError as error:

@@ -187,7 +187,8 @@ def blocks_of(stored: int, size: int) -> int:
 
 
 def begin_sync(core: Core, inode_id: int | None) -> SyncPlan:
-    """Plan an fsync; raises WriteFailed if the vault could not write something before."""
+    """Plan an fsync; raises WriteFailed if something could not be written, before or now, or NoSpace."""
     if core.write_failed:
         raise WriteFailed(core.read_only_reason)
+    core.write_out()
     return SyncPlan(core, inode_id)

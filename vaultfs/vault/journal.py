@@ -1,7 +1,8 @@
 """The live journals: appends records, makes them durable, and starts a new file when a checkpoint freezes an epoch.
 
 At most two epochs' journals live at once. After a failed append a file is abandoned for a new one chained to the
-last whole record, so no two records are ever sealed for one place.
+last whole record, so no two records are ever sealed for one place. Records may be held back to be appended together:
+sealed and written one after the other, while both are fresh in the processor's caches, they take a third of the time.
 """
 
 import errno
@@ -16,10 +17,14 @@ from vaultfs.sealing.journal import (
     new_journal_header,
     seal_journal_header,
 )
-from vaultfs.sealing.records import Record, encode_record
+from vaultfs.sealing.records import Record, SetAttributes, Write, encode_record
 from vaultfs.sealing.roots import JournalStart
 from vaultfs.store.api import StoreFile
 from vaultfs.vault.objects import Objects
+
+# How much may be held: records, and bytes of content in them.
+_MOST_HELD = 64
+_MOST_HELD_BYTES = 64 << 10
 
 
 class JournalFile:
@@ -71,7 +76,10 @@ def _no_space(error: OSError) -> NoSpace | OSError:
 
 
 class Journal:
-    """`sequence` and `tag` are the last record's; `synced` is the last sequence known to be durable."""
+    """`sequence` is the last record's, held ones included; `tag` is that of the last one written.
+
+    `synced` is the last sequence known to be durable.
+    """
 
     def __init__(self, objects: Objects, number: int, sequence: int, tag: bytes, preallocation: int) -> None:
         self._objects = objects
@@ -80,6 +88,8 @@ class Journal:
         self._spare: JournalFile | None = None
         self._recyclable: list[str] = []
         self._abandoned = False
+        self._held: list[Record] = []
+        self._held_bytes = 0
         self._preparing = threading.Lock()
         self._live: list[JournalFile] = []
         self.sequence = sequence
@@ -102,31 +112,70 @@ class Journal:
         return sum([journal.end for journal in self._live])  # a list: each change asks, and a generator takes longer
 
     def start(self) -> JournalStart:
-        """What a root that contains everything up to now says of the journal that follows it."""
+        """What a root that contains everything up to now says of the journal that follows it; nothing may be held."""
+        assert not self._held
         header = self.active.header
         return JournalStart(header.number, header.salt, self.sequence, self.tag)
 
-    def append(self, record: Record) -> int:
-        """Append a record and return its sequence; raises OSError, or NoSpace, and then nothing was appended."""
+    def append(self, record: Record) -> None:
+        """Append a record, after those held; raises OSError, or NoSpace, and then this one was not appended."""
+        self.write_held()
+        self._write([record])
+        self.sequence += 1
+
+    @property
+    def is_full(self) -> bool:
+        """Whether what is held has to be written before anything else may be held."""
+        return len(self._held) >= _MOST_HELD or self._held_bytes >= _MOST_HELD_BYTES
+
+    def hold(self, record: Record) -> None:
+        """Have a record appended by the next `write_held`; until then it is nowhere in the store."""
+        if isinstance(record, SetAttributes):
+            last = self._held[-1] if self._held else None
+            if isinstance(last, SetAttributes) and last.inode == record.inode:
+                # It says all of the attributes: nobody can tell whether those in between were ever written.
+                self._held[-1] = record
+                return
+        elif isinstance(record, Write):
+            self._held_bytes += sum([len(data) for _, data in record.patches])
+        self._held.append(record)
+        self.sequence += 1
+
+    def write_held(self) -> None:
+        """Append all that is held, in order; raises OSError, or NoSpace, and then it stays held."""
+        if self._held:
+            self._write(self._held)
+            self._held = []
+            self._held_bytes = 0
+
+    def _write(self, records: list[Record]) -> None:
         if self._abandoned:
             self._replace_abandoned()
         journal = self._live[-1]
-        sequence = self.sequence + 1
-        kind, body = encode_record(record)
-        stored, tag = journal.cipher.seal(journal.end, sequence, self.synced, self.tag, kind, body)
+        end, sequence, tag = journal.end, self._written, self.tag
+        parts: list[bytes] = []
+        for record in records:
+            sequence += 1
+            kind, body = encode_record(record)
+            stored, tag = journal.cipher.seal(end, sequence, self.synced, tag, kind, body)
+            parts.append(stored)
+            end += len(stored)
         try:
-            journal.file.write([stored], journal.end)
+            journal.file.write(parts, journal.end)
         except OSError as error:
             self._abandoned = True
             raise _no_space(error) from error
-        journal.end += len(stored)
-        self.sequence = sequence
+        journal.end = end
         self.tag = tag
-        return sequence
+
+    @property
+    def _written(self) -> int:
+        """The sequence of the last record written."""
+        return self.sequence - len(self._held)
 
     def _replace_abandoned(self) -> None:
         try:
-            self.rotate()
+            self._next_file()
         except OSError as error:
             raise _no_space(error) from error
 
@@ -164,7 +213,14 @@ class Journal:
             file.allocate(self._preallocation)
 
     def rotate(self) -> None:
-        """Append to the next file from now on; raises OSError if none was ready and none can be made."""
+        """Append to the next file from now on; raises OSError if none was ready and none can be made.
+
+        Nothing may be held: what goes to which file decides what a checkpoint has to contain.
+        """
+        assert not self._held
+        self._next_file()
+
+    def _next_file(self) -> None:
         if self._spare is None:
             self.prepare()
         assert self._spare is not None
@@ -174,9 +230,9 @@ class Journal:
         self._objects.names.use(self.active.header.secret)
 
     def flush(self) -> Flush:
-        """A sync of everything appended so far."""
+        """A sync of everything appended so far; what is held is not."""
         files = [(journal, journal.end) for journal in self._live if journal.synced_end < journal.end]
-        return Flush(files, self.sequence)
+        return Flush(files, self._written)
 
     def flushed(self, flush: Flush) -> None:
         """Note that a flush succeeded."""

@@ -5,7 +5,16 @@ import logging
 import stat
 
 from vaultfs.crypto.aead import random_bytes
-from vaultfs.errors import Damaged, JournalDamaged, PartlySynced, ReadOnly, RollbackRefused, StoreUnusable, WriteFailed
+from vaultfs.errors import (
+    Damaged,
+    FilesystemError,
+    JournalDamaged,
+    PartlySynced,
+    ReadOnly,
+    RollbackRefused,
+    StoreUnusable,
+    WriteFailed,
+)
 from vaultfs.format.constants import (
     CHUNK_SIZE_MAX,
     CHUNK_SIZE_MIN,
@@ -363,7 +372,11 @@ def close_core(core: Core, checkpointer: Checkpointer) -> None:
         latest = core.roots.latest
         assert latest is not None
         # Even of an idle vault the keys may have been changed meanwhile: the root must know the new header's epoch.
-        if core.read_only_reason or (latest.root.clean and not core.roots.header_is_newer()):
+        if core.read_only_reason:
+            with contextlib.suppress(FilesystemError):  # it said so when it turned read-only
+                core.write_out()
+            return
+        if latest.root.clean and not core.roots.header_is_newer():
             return
         while not (core.state.frozen is None and core.state.active.empty):
             # The first one that finds the store full releases the ballast, and the next has that room.

@@ -18,6 +18,7 @@ _CONSTANT = 1 << 20
 _PER_INODE = 512
 _PER_ENTRY = 320
 _REFRESH_SECONDS = 1.0
+_AMPLE = 256 << 20
 
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
@@ -42,6 +43,11 @@ class SpaceKeeper:
             self._refresh()
             if size > self._available:
                 raise NoSpace("the store has no room left")
+
+    @property
+    def is_ample(self) -> bool:
+        """Whether there is so much room left, as of a moment ago, that a change need not ask for its own."""
+        return self._available - self._spent > _AMPLE
 
     def _refresh(self) -> None:
         self._refreshed = time.monotonic()

@@ -339,6 +339,14 @@ class Vault:
 
     # Durability
 
+    def hold_changes(self) -> None:
+        """Let changes wait for one another in memory; the caller promises `write_out` within milliseconds of any."""
+        self._core.may_hold = True
+
+    def write_out(self) -> None:
+        """Have every change in the journal's file, so that it survives this process; NoSpace or WriteFailed if not."""
+        self._core.write_out()
+
     def begin_sync(self, inode_id: int | None = None) -> SyncPlan:
         """An fsync of one inode, or of everything, in the steps of SyncPlan; raises WriteFailed once a write failed."""
         return fileio.begin_sync(self._core, inode_id)

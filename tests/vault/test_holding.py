@@ -1,0 +1,122 @@
+"""Changes that may wait for one another in memory: a mount holds them for milliseconds, a sync leaves none there."""
+
+import stat
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.memorystore import MemoryStore
+from tests.vault.harness import KEYS, ROOT, differences, new_store, open_inline, options, small_limits, snapshot
+from vaultfs.vault.inline import Inline
+from vaultfs.vault.inode import SetAttr
+from vaultfs.vault.settings import Settings
+from vaultfs.vault.vault import Vault
+
+
+@pytest.fixture(autouse=True)
+def _small_limits() -> Iterator[None]:
+    with small_limits():
+        yield
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return new_store()
+
+
+@pytest.fixture
+def vault(store: MemoryStore) -> Inline:
+    """Holds changes, and has one file that is in the journal."""
+    vault = open_inline(store)
+    new_file(vault, b"first")
+    vault.vault.hold_changes()
+    return vault
+
+
+def new_file(vault: Inline, name: bytes) -> int:
+    return vault.create_inode(ROOT, name, stat.S_IFREG | 0o644).id
+
+
+def names_after_a_kill(store: MemoryStore) -> list[bytes]:
+    return sorted(name for name, _ in open_inline(store.copy()).list_directory(ROOT))
+
+
+def journal_bytes(vault: Inline) -> int:
+    return vault.vault._core.journal.size
+
+
+def test_a_change_is_in_memory_until_it_is_written_out(store: MemoryStore, vault: Inline) -> None:
+    new_file(vault, b"held")
+    assert vault.lookup(ROOT, b"held").size == 0
+    assert names_after_a_kill(store) == [b"first"]
+    vault.vault.write_out()
+    assert names_after_a_kill(store) == [b"first", b"held"]
+
+
+@pytest.mark.parametrize("step", ["fsync", "checkpoint", "close"])
+def test_what_is_promised_is_never_held(store: MemoryStore, vault: Inline, step: str) -> None:
+    file = new_file(vault, b"held")
+    vault.write(file, 0, b"content")
+    shown = snapshot(vault)
+    match step:
+        case "fsync":
+            vault.fsync(file)
+        case "checkpoint":
+            assert vault.vault.checkpoint()
+        case "close":
+            vault.vault.close()
+    assert not differences(shown, snapshot(open_inline(store.copy())))
+
+
+def test_changes_made_while_a_sync_runs_wait_for_the_next_one(store: MemoryStore, vault: Inline) -> None:
+    file = new_file(vault, b"a")
+    plan = vault.vault.begin_sync(file)
+    plan.flush_content()
+    new_file(vault, b"b")
+    plan.mark()
+    plan.flush_journal()
+    plan.done()
+    assert vault.vault.begin_sync(file).needed
+    assert b"a" in names_after_a_kill(store)
+
+
+def test_no_more_is_held_than_a_little(store: MemoryStore) -> None:
+    vault = Inline(Vault.open(store, KEYS, options(settings=Settings(journal_preallocation=0, ballast_size=0))))
+    vault.vault.hold_changes()
+    for number in range(200):
+        new_file(vault, b"%d" % number)
+    assert len(names_after_a_kill(store)) >= 200 - 65
+    before = journal_bytes(vault)
+    file = vault.lookup(ROOT, b"0").id
+    for number in range(300):
+        vault.write(file, number * 400, bytes(400))
+    assert journal_bytes(vault) - before > 300 * 400 - (64 << 10) - 1000
+
+
+def test_several_changes_of_a_files_attributes_are_one(store: MemoryStore, vault: Inline) -> None:
+    """tar sets the owner, the mode and the times of each file, one after the other."""
+    file, other = vault.lookup(ROOT, b"first").id, new_file(vault, b"other")
+    vault.vault.write_out()
+
+    def size_of(changes: list[tuple[int, SetAttr]]) -> int:
+        before = journal_bytes(vault)
+        for inode, change in changes:
+            vault.setattr(inode, change)
+        vault.vault.write_out()
+        return journal_bytes(vault) - before
+
+    one = size_of([(file, SetAttr(mode=0o600))])
+    assert size_of([(file, SetAttr(uid=5)), (file, SetAttr(mode=0o640)), (file, SetAttr(mtime=77))]) == one
+    assert size_of([(file, SetAttr(uid=6)), (other, SetAttr(mode=0o600)), (file, SetAttr(uid=7))]) == 3 * one
+    recovered = open_inline(store.copy())
+    assert not differences(snapshot(vault), snapshot(recovered))
+    inode = recovered.getattr(file)
+    assert (inode.uid, inode.mode & 0o777, inode.mtime) == (7, 0o640, 77)
+
+
+def test_a_store_that_is_almost_full_is_asked_each_time(store: MemoryStore) -> None:
+    tight = MemoryStore(store.tree, capacity=200 << 20)
+    vault = open_inline(tight)
+    vault.vault.hold_changes()
+    new_file(vault, b"a")
+    assert names_after_a_kill(tight) == [b"a"]

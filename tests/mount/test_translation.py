@@ -1,14 +1,16 @@
 """The one translator: everything the vault can raise becomes an error number, and nothing else gets out."""
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pyfuse3
 import pytest
 import trio
 
 from vaultfs.errors import Damaged, NotFound, VaultfsError
-from vaultfs.mount.translation import as_fuse_error, handler
+from vaultfs.mount.translation import as_fuse_error, handler, waiting_handler
+from vaultfs.vault.waits import NotReady
 
 
 def all_errors() -> list[type[VaultfsError]]:
@@ -19,17 +21,40 @@ def all_errors() -> list[type[VaultfsError]]:
 
 
 class Handlers:
-    """Two request handlers."""
+    """Request handlers of both kinds."""
 
     requests = 0
     active = 0
 
+    def __init__(self) -> None:
+        self.provided: list[NotReady] = []
+
+    async def provide(self, missing: NotReady) -> None:
+        await trio.lowlevel.checkpoint()
+        self.provided.append(missing)
+
     @handler
-    async def answer(self, value: int) -> int:
+    def answer(self, value: int) -> int:
         return value + self.active
 
     @handler
-    async def fail(self, error: BaseException) -> None:
+    def fail(self, error: Exception) -> None:
+        raise error
+
+    @handler
+    def need(self, count: int) -> int:
+        if len(self.provided) < count:
+            raise NotReady
+        return count
+
+    @waiting_handler
+    async def answer_later(self, value: int) -> int:
+        await trio.lowlevel.checkpoint()
+        return value + self.active
+
+    @waiting_handler
+    async def fail_later(self, error: Exception) -> None:
+        await trio.lowlevel.checkpoint()
         raise error
 
 
@@ -48,9 +73,17 @@ def test_the_unexpected_is_an_input_output_error_and_logged() -> None:
     assert as_fuse_error(ZeroDivisionError("division by zero"), "lookup").errno == errno.EIO
 
 
-def test_a_handler_answers_and_counts() -> None:
+@pytest.mark.parametrize("kind", [Handlers.answer, Handlers.answer_later])
+def test_a_handler_answers_and_counts(kind: Callable[..., Coroutine[Any, Any, int]]) -> None:
     handlers = Handlers()
-    assert trio.run(handlers.answer, 1) == 2
+    assert trio.run(kind, handlers, 1) == 2
+    assert (handlers.requests, handlers.active) == (1, 0)
+
+
+def test_a_handler_runs_again_until_it_misses_nothing() -> None:
+    handlers = Handlers()
+    assert trio.run(handlers.need, 3) == 3
+    assert len(handlers.provided) == 3
     assert (handlers.requests, handlers.active) == (1, 0)
 
 
@@ -58,10 +91,13 @@ def test_a_handler_answers_and_counts() -> None:
     ("error", "number"),
     [(NotFound("none"), errno.ENOENT), (pyfuse3.FUSEError(errno.ENOSYS), errno.ENOSYS)],
 )
-def test_a_handler_raises_nothing_but_what_pyfuse3_takes(error: Exception, number: int) -> None:
+@pytest.mark.parametrize("kind", [Handlers.fail, Handlers.fail_later])
+def test_a_handler_raises_nothing_but_what_pyfuse3_takes(
+    kind: Callable[..., Coroutine[Any, Any, None]], error: Exception, number: int
+) -> None:
     handlers = Handlers()
     with pytest.raises(pyfuse3.FUSEError) as raised:
-        trio.run(handlers.fail, error)
+        trio.run(kind, handlers, error)
     assert raised.value.errno == number
     assert (handlers.requests, handlers.active) == (1, 0)
 
@@ -73,7 +109,7 @@ def test_a_handler_lets_cancellation_through() -> None:
         return scope.cancelled_caught
 
     class Waiting(Handlers):
-        @handler
+        @waiting_handler
         async def wait(self) -> None:
             await trio.sleep_forever()
 

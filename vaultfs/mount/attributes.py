@@ -15,44 +15,48 @@ CACHED = 31_536_000
 _BLOCK_SIZE = 65536
 
 
-def attributes_of(inode: Inode, blocks: int) -> pyfuse3.EntryAttributes:
-    """The record of an inode; `blocks` is what it occupies, in units of 512 bytes."""
-    attributes = pyfuse3.EntryAttributes()
-    attributes.st_ino = inode.id
-    attributes.entry_timeout = attributes.attr_timeout = CACHED
-    attributes.st_mode = inode.mode
-    attributes.st_nlink = inode.nlink
-    attributes.st_uid = inode.uid
-    attributes.st_gid = inode.gid
-    attributes.st_rdev = inode.rdev
-    attributes.st_size = inode.size
-    attributes.st_blksize = _BLOCK_SIZE
-    attributes.st_blocks = blocks
-    attributes.st_atime_ns = inode.atime
-    attributes.st_mtime_ns = inode.mtime
-    attributes.st_ctime_ns = inode.ctime
-    return attributes
-
-
-class Glancer:
-    """Makes the records of a listing, all in one object: who replies copies each before the next."""
+class Attributes:
+    """Makes the records of replies, always in the same objects: who replies copies each before the next is made."""
 
     def __init__(self) -> None:
-        self._attributes = attributes = pyfuse3.EntryAttributes()
-        attributes.entry_timeout = attributes.attr_timeout = CACHED
-        attributes.st_rdev = 0
-        attributes.st_blksize = _BLOCK_SIZE
+        self._record = _remembered()
+        self._seen = _remembered()
 
-    def attributes_of(self, seen: Glance) -> pyfuse3.EntryAttributes:
-        """The record of an inode, until the next one."""
-        attributes = self._attributes
+    def of(self, inode: Inode, blocks: int) -> pyfuse3.EntryAttributes:
+        """The record of an inode; `blocks` is what it occupies, in units of 512 bytes."""
+        record = self._record
+        record.st_ino = inode.id
+        record.st_mode = inode.mode
+        record.st_nlink = inode.nlink
+        record.st_uid = inode.uid
+        record.st_gid = inode.gid
+        record.st_rdev = inode.device
+        record.st_size = inode.size
+        record.st_blocks = blocks
+        record.st_atime_ns = inode.atime
+        record.st_mtime_ns = inode.mtime
+        record.st_ctime_ns = inode.ctime
+        return record
+
+    def of_glance(self, seen: Glance) -> pyfuse3.EntryAttributes:
+        """The record of an inode in a listing."""
+        record = self._seen
         (
-            attributes.st_ino, attributes.st_mode, attributes.st_uid, attributes.st_gid, attributes.st_nlink, size,
-            attributes.st_atime_ns, attributes.st_mtime_ns, attributes.st_ctime_ns, stored,
+            record.st_ino, record.st_mode, record.st_uid, record.st_gid, record.st_nlink, size,
+            record.st_atime_ns, record.st_mtime_ns, record.st_ctime_ns, stored,
         ) = seen  # fmt: skip
-        attributes.st_size = size
-        attributes.st_blocks = blocks_of(stored, size) if stored else 0
-        return attributes
+        record.st_size = size
+        record.st_blocks = blocks_of(stored, size) if stored else 0
+        return record
+
+
+def _remembered() -> pyfuse3.EntryAttributes:
+    """A record the kernel may go by for ever; of no device."""
+    record = pyfuse3.EntryAttributes()
+    record.entry_timeout = record.attr_timeout = CACHED
+    record.st_blksize = _BLOCK_SIZE
+    record.st_rdev = 0
+    return record
 
 
 def absent() -> pyfuse3.EntryAttributes:

@@ -12,14 +12,14 @@ import pyfuse3
 from pyfuse3 import EntryAttributes, FileInfo, ReaddirToken, RequestContext, SetattrFields, StatvfsData
 
 from vaultfs.errors import Damaged, NoAttribute, NotFound, NotSupported
-from vaultfs.mount.attributes import Glancer, absent, attributes_of, dot, filesystem_attributes, unreadable
+from vaultfs.mount.attributes import Attributes, absent, dot, filesystem_attributes, unreadable
 from vaultfs.mount.listing import Listings
 from vaultfs.mount.prefetch import Prefetcher
 from vaultfs.mount.rekeying import REKEY, Rekeyer
 from vaultfs.mount.runner import Runner
 from vaultfs.mount.settling import SETTLE, Settler
 from vaultfs.mount.syncing import Syncer
-from vaultfs.mount.translation import handler
+from vaultfs.mount.translation import handler, waiting_handler
 from vaultfs.mount.workers import Workers
 from vaultfs.vault.acl import ACCESS
 from vaultfs.vault.inode import Inode, SetAttr
@@ -51,6 +51,8 @@ class VaultOperations(pyfuse3.Operations):
         self._run = runner.run
         self._change = runner.change
         self._wait = runner.wait
+        self._poke = runner.checkpointer.poke
+        self.provide = runner.provide
         self._guessers = guessers
         self._prefetcher = Prefetcher(vault, guessers)
         self._unwritten = 0  # bytes since write-back was last begun
@@ -58,7 +60,7 @@ class VaultOperations(pyfuse3.Operations):
         self._settler = Settler(vault, runner.checkpointer, self._syncer)
         self._rekeyer = Rekeyer(vault, runner)
         self._listings = Listings()
-        self._glancer = Glancer()
+        self._records = Attributes()
         self._absent = absent()
         # Files whose times the kernel has written back. It may do so while some of their pages are still on their
         # way, and says so again after any later write: no time of ours may replace the one programs have seen.
@@ -85,13 +87,13 @@ class VaultOperations(pyfuse3.Operations):
     # Names and attributes
 
     @handler
-    async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
+    def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
         try:
-            return self._known(await self._run(self._vault.lookup, parent_inode, name))
+            return self._known(self._vault.lookup(parent_inode, name))
         except NotFound:
             return self._absent
 
-    @handler
+    @waiting_handler
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         for inode, count in inode_list:
             self._timed.discard(inode)
@@ -99,11 +101,11 @@ class VaultOperations(pyfuse3.Operations):
             await self._run(self._vault.forget, inode, count)
 
     @handler
-    async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
-        return self._attributes(await self._run(self._vault.getattr, inode))
+    def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
+        return self._attributes(self._vault.getattr(inode))
 
     @handler
-    async def setattr(
+    def setattr(
         self,
         inode: int,
         attr: EntryAttributes,
@@ -111,57 +113,63 @@ class VaultOperations(pyfuse3.Operations):
         fh: int | None,
         ctx: RequestContext,
     ) -> EntryAttributes:
-        wanted = _wanted(attr, fields)
-        if wanted == SetAttr(mtime=wanted.mtime, ctime=wanted.ctime) and wanted.mtime is not None:
+        if fields.update_mtime and not (
+            fields.update_mode or fields.update_size or fields.update_atime or fields.update_uid or fields.update_gid
+        ):
             self._timed.add(inode)
         try:
-            return self._attributes(await self._change(self._vault.setattr, inode, wanted))
+            changed = self._vault.setattr(inode, _wanted(attr, fields))
         except NotFound:
             # The kernel writes back the times even of a file that is gone; refused, that fails the next syncfs(2).
             if not (fields.update_mtime or fields.update_ctime) or fields.update_size or fields.update_mode:
                 raise
             return unreadable(inode)
+        self._poke()
+        return self._attributes(changed)
 
     @handler
-    async def readlink(self, inode: int, ctx: RequestContext) -> bytes:
-        return await self._run(self._vault.readlink, inode)
+    def readlink(self, inode: int, ctx: RequestContext) -> bytes:
+        return self._vault.readlink(inode)
 
     # Changes to directories
 
     @handler
-    async def mknod(self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext) -> EntryAttributes:
-        return self._known(await self._create(parent_inode, name, mode, ctx, rdev))
+    def mknod(self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext) -> EntryAttributes:
+        return self._known(self._create(parent_inode, name, mode, ctx, rdev))
 
     @handler
-    async def mkdir(self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext) -> EntryAttributes:
-        return self._known(await self._create(parent_inode, name, mode, ctx))
+    def mkdir(self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext) -> EntryAttributes:
+        return self._known(self._create(parent_inode, name, mode, ctx))
 
     @handler
-    async def symlink(self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext) -> EntryAttributes:
-        return self._known(await self._create(parent_inode, name, stat.S_IFLNK | 0o777, ctx, 0, target))
+    def symlink(self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext) -> EntryAttributes:
+        return self._known(self._create(parent_inode, name, stat.S_IFLNK | 0o777, ctx, 0, target))
 
     @handler
-    async def create(
+    def create(
         self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
     ) -> tuple[FileInfo, EntryAttributes]:
-        inode = await self._create(parent_inode, name, stat.S_IFREG | stat.S_IMODE(mode), ctx)
-        attributes = self._known(inode)
-        return await self._opened(inode.id, flags), attributes
+        inode = self._create(parent_inode, name, stat.S_IFREG | stat.S_IMODE(mode), ctx)
+        return self._opened(inode.id, flags), self._known(inode)  # all of it in memory, since it is new
 
     @handler
-    async def link(self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext) -> EntryAttributes:
-        return self._known(await self._change(self._vault.link, inode, new_parent_inode, new_name))
+    def link(self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext) -> EntryAttributes:
+        linked = self._vault.link(inode, new_parent_inode, new_name)
+        self._poke()
+        return self._known(linked)
 
     @handler
-    async def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
-        await self._change(self._vault.unlink, parent_inode, name)
+    def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
+        self._vault.unlink(parent_inode, name)
+        self._poke()
 
     @handler
-    async def rmdir(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
-        await self._change(self._vault.rmdir, parent_inode, name)
+    def rmdir(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
+        self._vault.rmdir(parent_inode, name)
+        self._poke()
 
     @handler
-    async def rename(
+    def rename(
         self,
         parent_inode_old: int,
         name_old: bytes,
@@ -170,17 +178,19 @@ class VaultOperations(pyfuse3.Operations):
         flags: int,
         ctx: RequestContext,
     ) -> None:
-        await self._change(self._vault.rename, parent_inode_old, name_old, parent_inode_new, name_new, flags)
+        self._vault.rename(parent_inode_old, name_old, parent_inode_new, name_new, flags)
+        self._poke()
 
     # Open files
 
     @handler
-    async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
+    def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
         if flags & os.O_TRUNC:
-            await self._change(self._vault.setattr, inode, SetAttr(size=0))
-        return await self._opened(inode, flags)
+            self._vault.setattr(inode, SetAttr(size=0))
+            self._poke()
+        return self._opened(inode, flags)
 
-    @handler
+    @waiting_handler
     async def read(self, fh: int, off: int, size: int) -> bytes:
         plan = await self._run(self._vault.read_plan, fh, off, size)
         try:
@@ -192,31 +202,32 @@ class VaultOperations(pyfuse3.Operations):
             return await self._content(newer)
 
     @handler
-    async def write(self, fh: int, off: int, buf: bytes) -> int:
-        written = await self._change(self._vault.write, fh, off, buf, fh in self._timed)
+    def write(self, fh: int, off: int, buf: bytes) -> int:
+        written = self._vault.write(fh, off, buf, fh in self._timed)
+        self._poke()
         self._unwritten += written
         if self._unwritten > _WRITE_BACK:
             self._unwritten = 0
             self._guessers.start(self._vault.write_back)
         return written
 
-    @handler
+    @waiting_handler
     async def fsync(self, fh: int, datasync: bool) -> None:
         await self._syncer.sync(fh)
 
     @handler
-    async def release(self, fh: int) -> None:
+    def release(self, fh: int) -> None:
+        self._vault.release(fh)
         self.open_handles -= 1
-        await self._run(self._vault.release, fh)
 
     # Open directories
 
     @handler
-    async def opendir(self, inode: int, ctx: RequestContext) -> int:
+    def opendir(self, inode: int, ctx: RequestContext) -> int:
         self.open_handles += 1
         return self._listings.open(inode)
 
-    @handler
+    @waiting_handler
     async def readdir(self, fh: int, start_id: int, token: ReaddirToken) -> None:
         listing = self._listings[fh]
         if start_id == 0:
@@ -226,39 +237,39 @@ class VaultOperations(pyfuse3.Operations):
             name, inode = listing.entries[position]
             attributes: EntryAttributes | None
             if (seen := self._vault.glance(listing.directory, name)) is not None:
-                attributes = self._glancer.attributes_of(seen)
+                attributes = self._records.of_glance(seen)
             else:
                 attributes = await self._listed(listing.directory, name, inode)
             if attributes is not None and not self._reply(token, name, attributes, position + 1):
                 break
 
     @handler
-    async def releasedir(self, fh: int) -> None:
+    def releasedir(self, fh: int) -> None:
         self.open_handles -= 1
         self._listings.close(fh)
 
-    @handler
+    @waiting_handler
     async def fsyncdir(self, fh: int, datasync: bool) -> None:
         await self._syncer.sync(self._listings[fh].directory)
 
     # Extended attributes, and the filesystem itself
 
     @handler
-    async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
+    def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
         if inode == pyfuse3.ROOT_INODE and name == REKEY:
             return self._rekeyer.progress()
         try:
-            return await self._run(self._vault.getxattr, inode, name)
+            return self._vault.getxattr(inode, name)
         except NoAttribute:
             if name == _LABEL:
                 raise NotSupported("files have no SELinux label here") from None
             raise
 
     @handler
-    async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
-        return await self._run(self._vault.listxattr, inode)
+    def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
+        return self._vault.listxattr(inode)
 
-    @handler
+    @waiting_handler
     async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
         if await self._asked(inode, name, value):
             return
@@ -266,12 +277,13 @@ class VaultOperations(pyfuse3.Operations):
         await self._change(self._vault.setxattr, inode, name, value, 0, groups)
 
     @handler
-    async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
-        await self._change(self._vault.removexattr, inode, name)
+    def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
+        self._vault.removexattr(inode, name)
+        self._poke()
 
     @handler
-    async def statfs(self, ctx: RequestContext) -> StatvfsData:
-        return filesystem_attributes(await self._run(self._vault.statfs))
+    def statfs(self, ctx: RequestContext) -> StatvfsData:
+        return filesystem_attributes(self._vault.statfs())
 
     # What the handlers share
 
@@ -282,13 +294,15 @@ class VaultOperations(pyfuse3.Operations):
         await (self._settler.settle() if name == SETTLE else self._rekeyer.rekey(value))
         return True
 
-    async def _create(
+    def _create(
         self, parent: int, name: bytes, mode: int, ctx: RequestContext, rdev: int = 0, target: bytes = b""
     ) -> Inode:
-        return await self._change(self._vault.create_inode, parent, name, mode, ctx.uid, ctx.gid, rdev, target)
+        inode = self._vault.create_inode(parent, name, mode, ctx.uid, ctx.gid, rdev, target)
+        self._poke()
+        return inode
 
-    async def _opened(self, inode: int, flags: int) -> FileInfo:
-        await self._run(self._vault.open_inode, inode)
+    def _opened(self, inode: int, flags: int) -> FileInfo:
+        self._vault.open_inode(inode)
         self.open_handles += 1
         if flags & os.O_DIRECT:
             self._direct.add(inode)
@@ -302,7 +316,7 @@ class VaultOperations(pyfuse3.Operations):
         return cast(bytes, content)  # pyfuse3 takes any buffer, and says bytes
 
     def _attributes(self, inode: Inode) -> EntryAttributes:
-        return attributes_of(inode, self._vault.blocks(inode))
+        return self._records.of(inode, self._vault.blocks(inode))
 
     def _known(self, inode: Inode) -> EntryAttributes:
         """The attributes for a reply by which the kernel learns of the inode: one lookup more to be forgotten."""
@@ -338,7 +352,7 @@ class PlainOperations(VaultOperations):
     listxattr = pyfuse3.Operations.listxattr
     removexattr = pyfuse3.Operations.removexattr
 
-    @handler
+    @waiting_handler
     async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
         # After one ENOSYS the kernel would never pass on the requests to settle and to rekey.
         if not await self._asked(inode, name, value):

@@ -34,7 +34,7 @@ class Runner:
             try:
                 return operation(*args)
             except NotReady as missing:
-                await self._provide(missing)
+                await self.provide(missing)
 
     async def change(self, operation: Callable[[*Ts], T], *args: *Ts) -> T:
         """Like `run`, for an operation that leaves something for the next checkpoint."""
@@ -42,7 +42,8 @@ class Runner:
         self.checkpointer.poke()
         return result
 
-    async def _provide(self, missing: NotReady) -> None:
+    async def provide(self, missing: NotReady) -> None:
+        """Have at hand what an operation missed."""
         if isinstance(missing, NeedCheckpoint):
             await self.checkpointer.checkpoint()
             return

@@ -3,24 +3,30 @@
 import errno
 import functools
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import pyfuse3
 
 from vaultfs.errors import Damaged, VaultfsError
+from vaultfs.vault.waits import NotReady
 
 _log = logging.getLogger("vaultfs.mount")
 
 
-class Counting(Protocol):
-    """Something whose requests are counted: all there were, and those not answered yet."""
+class Serving(Protocol):
+    """Something whose requests are counted, all there were and those not answered yet, and which waits for them."""
 
     requests: int
     active: int
 
+    @property
+    def provide(self) -> Callable[[NotReady], Awaitable[None]]:
+        """Gets what a vault operation missed."""
+        ...
 
-S = TypeVar("S", bound=Counting)
+
+S = TypeVar("S", bound=Serving)
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -37,10 +43,34 @@ def as_fuse_error(error: Exception, request: str) -> pyfuse3.FUSEError:
     return pyfuse3.FUSEError(errno.EIO)
 
 
-def handler(
+def handler(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
+    """Make a request handler of a method that waits for nothing: counted, and only FUSEError leaves it.
+
+    Where the method raises NotReady it has changed nothing, and is run again, whole, once what it missed is there.
+    """
+
+    @functools.wraps(method)
+    async def guarded(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        self.requests += 1
+        self.active += 1
+        try:
+            while True:
+                try:
+                    return method(self, *args, **kwargs)
+                except NotReady as missing:
+                    await self.provide(missing)
+        except Exception as error:
+            raise _translated(error, self, method, args) from None
+        finally:
+            self.active -= 1
+
+    return guarded
+
+
+def waiting_handler(
     method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
-    """Make a request handler: counted, and nothing but FUSEError leaves it (any other would end the session)."""
+    """The same for a method that waits by itself."""
 
     @functools.wraps(method)
     async def guarded(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -49,11 +79,18 @@ def handler(
         try:
             return await method(self, *args, **kwargs)
         except Exception as error:
-            request = method.__name__
-            if isinstance(error, Damaged) and (place := getattr(self, "place", None)) is not None:
-                request = f"{place(args)}: {request}"
-            raise as_fuse_error(error, request) from None
+            raise _translated(error, self, method, args) from None
         finally:
             self.active -= 1
 
     return guarded
+
+
+def _translated(
+    error: Exception, handlers: object, method: Callable[..., object], args: tuple[object, ...]
+) -> pyfuse3.FUSEError:
+    # Any other error would end the session.
+    request = method.__name__
+    if isinstance(error, Damaged) and (place := getattr(handlers, "place", None)) is not None:
+        request = f"{place(args)}: {request}"
+    return as_fuse_error(error, request)

@@ -52,10 +52,17 @@ class Syncer:
     async def _flush(self, plan: SyncPlan) -> None:
         joined = self._next
         joined.plan = plan  # the newest one: its journal holds, or comes after, what the others marked
-        async with self._flushing:
+        # To take the free lock the plain way passes through trio's scheduler: a sixth of a sync on a quick disk.
+        if self._flushing.locked():
+            await self._flushing.acquire()
+        else:
+            self._flushing.acquire_nowait()
+        try:
             if not joined.flushed:
                 self._next = _Round()
                 await self._run(joined)
+        finally:
+            self._flushing.release()
         if joined.error is not None:
             raise joined.error
 

@@ -34,6 +34,8 @@ class Results:
 
     seconds: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    unsynced: dict[str, set[str]] = field(default_factory=dict)
+    """The systems that said of a row's writes that they were durable, and had not even asked the disk."""
     memory: dict[str, Memory] = field(default_factory=dict)
 
     def add(self, row: str, system: str, seconds: float) -> None:
@@ -107,22 +109,25 @@ class Measuring:
             os.sync()
             if row.cold:
                 drop_caches()
-            self.results.add(row.name, system.name, self._in_mount(system, row.run))
+            place = self._in_mount(system, row.run)
+            self.results.add(row.name, system.name, place.seconds)
+            if system.keeps_data and place.flushes is not None and place.flushes < row.syncs(self._sizes) / 2:
+                self.results.unsynced.setdefault(row.name, set()).add(system.name)
         except (WrongData, OSError, subprocess.CalledProcessError) as error:
             self.results.failures[f"{row.name} on {system.name}"] = f"{type(error).__name__}: {error}"
             self._say(f"  FAILED: {type(error).__name__}: {error}")
 
-    def _in_mount(self, system: System, step: Callable[[Place], None]) -> float:
+    def _in_mount(self, system: System, step: Callable[[Place], None]) -> Place:
         system.mount()
         try:
             place = self._place(system)
             step(place)
-            return place.seconds
+            return place
         finally:
             system.unmount()
 
     def _place(self, system: System) -> Place:
-        return Place(system.root, system.keeps_data, self._inputs, self._sizes)
+        return Place(system.root, system.keeps_data, self._inputs, self._sizes, system.store)
 
 
 def _mount_seconds(system: Fuse) -> float:

@@ -32,9 +32,10 @@ class Report:
         return {name: median(seconds) for name, seconds in self._results.seconds[row].items()}
 
     def against_best(self, row: str) -> float | None:
-        """How many times as long the fastest peer takes."""
+        """How many times as long the fastest peer takes that did what the row asks for."""
         seconds = self.medians(row)
-        peers = [seconds[name] for name in self._peers if name in seconds]
+        idle = self._results.unsynced.get(row, ())
+        peers = [seconds[name] for name in self._peers if name in seconds and name not in idle]
         return min(peers) / seconds["vaultfs"] if peers and "vaultfs" in seconds else None
 
     def against_floor(self, row: str) -> float | None:
@@ -53,6 +54,8 @@ class Report:
                       for number, (cell, width) in enumerate(zip(line, widths, strict=True)))
             for line in lines
         ]  # fmt: skip
+        if self._results.unsynced:
+            text.append("* did not flush the disk when told to sync, and is not compared with")
         text += [f"FAILED {where}: {why}" for where, why in self._results.failures.items()]
         if "vaultfs" in self._results.memory:
             text.append(f"idle CPU of vaultfs: {self._results.memory['vaultfs'].idle_cpu:.2%}")
@@ -66,6 +69,7 @@ class Report:
                 "seconds": self._results.seconds[row],
                 "best_peer_over_vaultfs": self.against_best(row),
                 "vaultfs_over_null": self.against_floor(row),
+                "not_synced_by": sorted(self._results.unsynced.get(row, ())),
             }
             for row in self._results.seconds
         }
@@ -102,7 +106,11 @@ class Report:
 
     def _line(self, row: str) -> list[str]:
         seconds = self.medians(row)
-        cells = [f"{seconds[name] * 1000:.0f}" if name in seconds else "-" for name in self._names]
+        idle = self._results.unsynced.get(row, ())
+        cells = [
+            f"{seconds[name] * 1000:.0f}{'*' if name in idle else ''}" if name in seconds else "-"
+            for name in self._names
+        ]
         return [_TITLES[row], *cells, _ratio(self.against_best(row)), _ratio(self.against_floor(row))]
 
     def _memory_line(self, when: str) -> list[str]:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from _bench.flushes import flushes
 from _bench.inputs import PHOTO_SIZE, Inputs
 from _bench.sizes import MIB, Sizes
 
@@ -31,17 +32,24 @@ class Place:
     keeps_data: bool
     inputs: Inputs
     sizes: Sizes
+    store: Path | None = None
+    """Where the disk is that has to be flushed when something is synced."""
     seconds: float = field(default=0.0)
     """What was timed."""
+    flushes: int | None = field(default=None)
+    """How often the disk was flushed meanwhile; None if that is not known."""
 
     @contextmanager
     def timed(self) -> Iterator[None]:
         """Count the time of the block as the row's."""
+        before = flushes(self.store) if self.store is not None else None
         start = time.perf_counter()
         try:
             yield
         finally:
             self.seconds += time.perf_counter() - start
+            if before is not None and self.store is not None and (now := flushes(self.store)) is not None:
+                self.flushes = (self.flushes or 0) + now - before
 
     def expect(self, good: bool, what: str) -> None:
         """Raise WrongData unless it is as it should be."""
@@ -54,7 +62,10 @@ Step = Callable[[Place], None]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`setup` runs in a mount of its own before; a `cold` row after dropping all caches and mounting anew."""
+    """`setup` runs in a mount of its own before; a `cold` row after dropping all caches and mounting anew.
+
+    `syncs` is how often at least it asks for what it wrote to be durable, one wait after the other.
+    """
 
     name: str
     title: str
@@ -62,6 +73,7 @@ class Row:
     cold: bool = False
     setup: Step | None = None
     needs_data: bool = False
+    syncs: Callable[[Sizes], int] = lambda sizes: 0
 
 
 # What every filesystem holds before the first row
@@ -356,7 +368,8 @@ ROWS = (
     Row("stream-read", "cold stream read", stream_read, cold=True),
     Row("overwrite", "overwrite in place with fsync", overwrite),
     Row("random-read", "cold random 4 KiB reads", random_read, cold=True),
-    Row("random-write", "random 4 KiB writes, each with fdatasync", random_write),
+    Row("random-write", "random 4 KiB writes, each with fdatasync", random_write,
+        syncs=lambda sizes: sizes.synced_writes),
     Row("untar", "untar of a source tree", untar),
     Row("ls", "cold ls -lR of the tree", list_tree, cold=True),
     Row("find", "cold find in the tree", find_tree, cold=True),
@@ -366,9 +379,10 @@ ROWS = (
     Row("creates", "creating small files", creates),
     Row("photo-list", "cold ls -l of a photo folder", list_photos, cold=True),
     Row("photo-heads", "cold first 64 KiB of every photo", photo_heads, cold=True),
-    Row("sqlite-full", "SQLite transactions, DELETE/FULL", sqlite_full, needs_data=True),
+    Row("sqlite-full", "SQLite transactions, DELETE/FULL", sqlite_full, needs_data=True,
+        syncs=lambda sizes: sizes.transactions_full),
     Row("sqlite-wal", "SQLite transactions, WAL/NORMAL", sqlite_wal, needs_data=True),
-    Row("rename-loop", "write, fsync, rename over", rename_loop),
+    Row("rename-loop", "write, fsync, rename over", rename_loop, syncs=lambda sizes: sizes.renames),
     Row("appends", "512-byte appends", appends),
     Row("parallel-write", "4 parallel writers with fsync", parallel_write),
     Row("parallel-read", "4 parallel readers, cold", parallel_read, cold=True),

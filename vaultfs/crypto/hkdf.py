@@ -35,8 +35,7 @@ def expand(key: bytes, info: bytes, size: int) -> bytes:
 
 def derive_from_master(master: bytes, salt: bytes, label: bytes, size: int = HASH_SIZE) -> bytes:
     """`size` bytes for one use of a master or password-derived key: HKDF, RFC 5869, extract and expand."""
-    from Crypto.Hash import SHA256
-    from Crypto.Protocol.KDF import HKDF
+    from vaultfs.crypto.pycryptodome import HKDF, SHA256
 
     derived = HKDF(master, size, salt, SHA256, context=label)
     assert isinstance(derived, bytes)  # a tuple only for several keys at once

@@ -103,7 +103,7 @@ class Scrypt:
 
     def derive(self, password: bytes, salt: bytes) -> bytes:
         """A 32-byte key, by costs that passed `check`; MemoryError if there is no such memory."""
-        from Crypto.Protocol.KDF import scrypt
+        from vaultfs.crypto.pycryptodome import scrypt
 
         try:
             key = scrypt(password, salt, KEY_SIZE, 1 << self.log_n, self.r, self.p)

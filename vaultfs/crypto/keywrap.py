@@ -34,7 +34,7 @@ def unwrap(kek: bytes, wrapped: bytes, aad: bytes) -> bytes:
 
 def wrap_master(kek: bytes, key: bytes, aad: bytes) -> bytes:
     """The same bytes as `wrap`, by pycryptodome."""
-    from Crypto.Cipher import AES
+    from vaultfs.crypto.pycryptodome import AES
 
     _check_kek(kek)
     cipher = AES.new(kek, AES.MODE_SIV)
@@ -45,7 +45,7 @@ def wrap_master(kek: bytes, key: bytes, aad: bytes) -> bytes:
 
 def unwrap_master(kek: bytes, wrapped: bytes, aad: bytes) -> bytes:
     """The same as `unwrap`, by pycryptodome."""
-    from Crypto.Cipher import AES
+    from vaultfs.crypto.pycryptodome import AES
 
     _check_kek(kek)
     cipher = AES.new(kek, AES.MODE_SIV)

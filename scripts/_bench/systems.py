@@ -112,7 +112,7 @@ class Fuse(System):
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
-                env={**os.environ, **self._environment()},
+                env=self._environment(),
                 check=False,
             )
         if done.returncode:
@@ -120,7 +120,10 @@ class Fuse(System):
 
     def _environment(self) -> dict[str, str]:
         own = str(self.folder)
-        return {"HOME": own, "XDG_STATE_HOME": own, "XDG_RUNTIME_DIR": own, "PYTHONPATH": str(_REPOSITORY)}
+        given = {"HOME": own, "XDG_STATE_HOME": own, "XDG_RUNTIME_DIR": own, "PYTHONPATH": str(_REPOSITORY)}
+        # An installed program is compiled; where this is set, each start would compile the repository's anew.
+        kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        return kept | given
 
     def _wait_until(self, condition: Callable[[], bool], what: str) -> None:
         latest = time.monotonic() + _PATIENCE
@@ -235,9 +238,8 @@ class Null(Fuse):
     def create(self) -> None:
         script = Path(__file__).with_name("nullfs.py")
         with open(self.folder / "log", "ab") as log:
-            environment = {**os.environ, **self._environment()}
             self._process = subprocess.Popen(
-                [sys.executable, script, self.mountpoint], stdout=log, stderr=log, env=environment
+                [sys.executable, script, self.mountpoint], stdout=log, stderr=log, env=self._environment()
             )
         self._wait_until(lambda: os.path.ismount(self.mountpoint), "mount")
         self.pid = self._process.pid

@@ -68,6 +68,20 @@ def test_what_is_promised_is_never_held(store: MemoryStore, vault: Inline, step:
     assert not differences(shown, snapshot(open_inline(store.copy())))
 
 
+@pytest.mark.parametrize("end", ["unlink", "rename", "link"])
+def test_what_programs_take_for_done_is_written_at_once(store: MemoryStore, vault: Inline, end: str) -> None:
+    """SQLite deletes its journal after a transaction, others rename: neither syncs that."""
+    file = new_file(vault, b"new")
+    match end:
+        case "unlink":
+            vault.unlink(ROOT, b"first")
+        case "rename":
+            vault.rename(ROOT, b"new", ROOT, b"first")
+        case "link":
+            vault.link(file, ROOT, b"second")
+    assert not differences(snapshot(vault), snapshot(open_inline(store.copy())))
+
+
 def test_changes_made_while_a_sync_runs_wait_for_the_next_one(store: MemoryStore, vault: Inline) -> None:
     file = new_file(vault, b"a")
     plan = vault.vault.begin_sync(file)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from vaultfs.errors import NoSpace, ReadOnly, WriteFailed
-from vaultfs.sealing.records import Create, Link, Locate, Record, Rename, Synced, Unlink
+from vaultfs.sealing.records import Create, Link, Locate, Record, Rename, SetAttributes, Synced, Unlink, Write
 from vaultfs.vault.apply import apply
 from vaultfs.vault.content import FileContent
 from vaultfs.vault.inode import Inode
@@ -19,6 +19,10 @@ from vaultfs.vault.state import State
 from vaultfs.vault.waits import NeedCheckpoint, NotReady, resolve
 
 log = logging.getLogger("vaultfs.vault")
+
+# What may wait in memory for milliseconds. Not what makes the change before it good, for programs that take that for
+# done although they do not sync it: SQLite ends a transaction by deleting its journal, others by a rename.
+_PATIENT = (Create, Locate, SetAttributes, Write)
 
 
 class Core:
@@ -119,7 +123,7 @@ class Core:
 
     def _append(self, record: Record) -> None:
         # On a store that is almost full, whoever asks for a change has to hear at once that it finds no room.
-        if self.may_hold and self.space.is_ample:
+        if self.may_hold and isinstance(record, _PATIENT) and self.space.is_ample:
             if self.journal.is_full:
                 self.write_out()
             self.journal.hold(record)

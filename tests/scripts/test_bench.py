@@ -1,14 +1,16 @@
 """The benchmark runs every row on a directory, on nothing and on a vault, and its report computes what it says."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from _bench.flushes import flushes
 from _bench.inputs import Inputs
 from _bench.measuring import Measuring, Memory, Results
 from _bench.report import Report
-from _bench.rows import ROWS, Place, WrongData, _check_tree, creates, list_tree
+from _bench.rows import ROWS, Place, WrongData, _check_tree, creates, list_tree, rename_loop
 from _bench.sizes import Sizes
 from _bench.systems import Cryfs, Fuse, Gocryptfs, Null, System, VaultFs
 
@@ -118,3 +120,45 @@ def test_the_report_compares_medians_with_the_best_peer_and_the_floor(tmp_path: 
     document = json.loads((tmp_path / "results.json").read_text())
     assert document["rows"]["untar"]["best_peer_over_vaultfs"] == pytest.approx(2.0)
     assert document["rows"]["untar"]["seconds"]["vaultfs"] == [0.1, 0.2, 0.9]
+
+
+def test_who_does_not_flush_the_disk_is_not_compared_with(tmp_path: Path) -> None:
+    results = Results()
+    results.add("rename-loop", "vaultfs", 0.3)
+    results.add("rename-loop", "gocryptfs", 0.6)
+    results.add("rename-loop", "cryfs", 0.1)
+    results.unsynced["rename-loop"] = {"cryfs"}
+    report = Report(results, [kind(tmp_path / kind.name) for kind in (VaultFs, Gocryptfs, Cryfs)])
+    assert report.against_best("rename-loop") == pytest.approx(2.0)
+    table = report.table().splitlines()
+    assert table[1].split()[-5:] == ["300", "600", "100*", "2.00", "-"]
+    assert table[-1].startswith("*")
+
+
+def test_a_row_tells_who_synced_and_who_did_not(
+    inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("_bench.measuring.drop_caches", lambda: None)
+    flushed = [0]
+    monkeypatch.setattr("_bench.rows.flushes", lambda folder: flushed[0])
+    systems = [System(tmp_path / "plain")]
+    measuring = Measuring(systems, inputs, TINY, lambda _: None)
+    rows = [row for row in ROWS if row.run is rename_loop]
+    measuring.round(rows, 0)
+    assert measuring.results.unsynced == {"rename-loop": {"plain"}}
+    measuring.results.unsynced.clear()
+    monkeypatch.setattr("os.fsync", lambda fd: flushed.__setitem__(0, flushed[0] + 1))
+    measuring.round(rows, 0)
+    assert measuring.results.unsynced == {}
+
+
+def test_a_disk_counts_its_flushes_if_it_tells(tmp_path: Path) -> None:
+    before = flushes(tmp_path)
+    if before is None:
+        pytest.skip("no block device under the temporary folder, or it does not tell")
+    with open(tmp_path / "file", "wb") as file:
+        file.write(b"x")
+        os.fsync(file.fileno())
+    after = flushes(tmp_path)
+    assert after is not None
+    assert after > before

@@ -1,12 +1,16 @@
 """Changes that may wait for one another in memory: a mount holds them for milliseconds, a sync leaves none there."""
 
+import errno
 import stat
 from collections.abc import Iterator
 
 import pytest
 
+from tests.support.faultystore import Fault, FaultyStore
 from tests.support.memorystore import MemoryStore
 from tests.vault.harness import KEYS, ROOT, differences, new_store, open_inline, options, small_limits, snapshot
+from tests.vault.walker import assert_clean
+from vaultfs.errors import NoSpace, WriteFailed
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.inode import SetAttr
 from vaultfs.vault.settings import Settings
@@ -134,3 +138,47 @@ def test_a_store_that_is_almost_full_is_asked_each_time(store: MemoryStore) -> N
     vault.vault.hold_changes()
     new_file(vault, b"a")
     assert names_after_a_kill(tight) == [b"a"]
+
+
+@pytest.mark.expects_log("the journal could not be written: Input/output error")
+def test_what_a_failing_disk_did_not_take_is_tried_again_once_at_the_end(store: MemoryStore) -> None:
+    faulty = FaultyStore(store)
+    vault = open_inline(faulty)
+    new_file(vault, b"first")
+    vault.vault.hold_changes()
+    new_file(vault, b"held")
+    faulty.faults.append(Fault(errno.EIO, kinds=frozenset({"write", "create"}), below="journal", lasting=True))
+    for _ in range(3):
+        with pytest.raises(WriteFailed):
+            vault.vault.write_out()
+    assert vault.vault.read_only
+    assert vault.lookup(ROOT, b"held").size == 0
+    with pytest.raises(WriteFailed):
+        vault.fsync()
+    asked = faulty.faults[0].fired
+    with pytest.raises(WriteFailed):
+        vault.vault.write_out()
+    assert faulty.faults[0].fired == asked, "a disk that fails is not asked at every turn"
+    faulty.faults.clear()
+    vault.vault.close()
+    assert names_after_a_kill(store) == [b"first", b"held"]
+
+
+def test_where_an_inode_is_may_be_all_that_was_held_when_the_vault_is_settled(store: MemoryStore) -> None:
+    """A deletion finds no room after its inode's place was held: nothing has changed, and the vault goes on."""
+    faulty = FaultyStore(store)
+    vault = open_inline(faulty)
+    folder = vault.create_inode(ROOT, b"folder", stat.S_IFDIR | 0o755).id
+    vault.create_inode(folder, b"file", stat.S_IFREG | 0o644)
+    vault.setattr(ROOT, SetAttr(mtime=5))
+    assert vault.vault.checkpoint()
+    vault.vault.hold_changes()
+    faulty.faults.append(Fault(errno.ENOSPC, kinds=frozenset({"write", "create"}), below="journal", lasting=True))
+    with pytest.raises(NoSpace):
+        vault.unlink(folder, b"file")
+    faulty.faults.clear()
+    assert vault.vault.settle()
+    vault.unlink(folder, b"file")
+    assert vault.list_directory(folder) == []
+    vault.vault.close()
+    assert_clean(store)

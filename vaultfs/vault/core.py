@@ -132,6 +132,9 @@ class Core:
 
     def write_out(self) -> None:
         """Have every change in the journal's file; raises NoSpace or WriteFailed, and then some are only in memory."""
+        if self.write_failed and self.journal.is_abandoned:
+            # A failing disk can take long to say so, and this is called again and again; `close_core` tries once more.
+            raise WriteFailed(self.read_only_reason)
         self._write(self.journal.write_held)
 
     def _write(self, writing: Callable[[], None]) -> None:

@@ -107,6 +107,11 @@ class Journal:
         return not self._live
 
     @property
+    def is_abandoned(self) -> bool:
+        """Whether the last append failed, so that the next one needs a new file."""
+        return self._abandoned
+
+    @property
     def size(self) -> int:
         """Bytes of records in the live files."""
         return sum([journal.end for journal in self._live])  # a list: each change asks, and a generator takes longer
@@ -265,6 +270,9 @@ class Journal:
 
     def remove_all(self) -> None:
         """Delete every journal file; only once a clean root is durable. Raises OSError."""
+        # The root holds every change. All that can be left is where an inode is, for a change that found no room.
+        self._held = []
+        self._held_bytes = 0
         spare = [self._spare] if self._spare is not None else []
         for journal in self._live + spare:
             journal.file.close()

@@ -7,8 +7,8 @@ import stat
 from vaultfs.crypto.aead import random_bytes
 from vaultfs.errors import (
     Damaged,
-    FilesystemError,
     JournalDamaged,
+    NoSpace,
     PartlySynced,
     ReadOnly,
     RollbackRefused,
@@ -373,8 +373,8 @@ def close_core(core: Core, checkpointer: Checkpointer) -> None:
         assert latest is not None
         # Even of an idle vault the keys may have been changed meanwhile: the root must know the new header's epoch.
         if core.read_only_reason:
-            with contextlib.suppress(FilesystemError):  # it said so when it turned read-only
-                core.write_out()
+            with contextlib.suppress(OSError, NoSpace):  # it said so when it turned read-only
+                core.journal.write_held()
             return
         if latest.root.clean and not core.roots.header_is_newer():
             return

@@ -215,10 +215,10 @@ class VaultOperations(pyfuse3.Operations):
     async def fsync(self, fh: int, datasync: bool) -> None:
         await self._syncer.sync(fh)
 
-    @handler
-    def release(self, fh: int) -> None:
-        self._vault.release(fh)
-        self.open_handles -= 1
+    @waiting_handler
+    async def release(self, fh: int) -> None:
+        self.open_handles -= 1  # whatever comes of the rest: the kernel will not say it again
+        await self._run(self._vault.release, fh)
 
     # Open directories
 

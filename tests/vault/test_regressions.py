@@ -273,9 +273,11 @@ def test_a_refused_rename_came_back_with_the_next_opening(store: MemoryStore) ->
     vault = Inline(Vault.open(faulty, KEYS, options()))
     new_file(vault, b"a", 10)
     new_file(vault, b"b", 20)
-    faulty.faults.append(Fault(errno.ENOSPC, kinds=frozenset({"write"}), below="journal", written=1 << 20))
+    failing = frozenset({"write", "truncate"})
+    faulty.faults.append(Fault(errno.ENOSPC, kinds=failing, below="journal", written=1 << 20, lasting=True))
     with pytest.raises(NoSpace):
         vault.rename(ROOT, b"a", ROOT, b"b")
+    faulty.faults.clear()
     new_file(vault, b"c", 30)
     vault.fsync()
     assert not differences(snapshot(vault), snapshot(crashed(store)))

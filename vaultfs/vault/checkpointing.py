@@ -64,7 +64,7 @@ class CheckpointJob:
             return
         self._checkpoint.undo()
         if isinstance(error, OSError) and error.errno in OUT_OF_SPACE:
-            core.full = not core.space.release_ballast()
+            core.full = not core.make_room()
             log.warning("a checkpoint found the store full; it is kept in memory and the journal, and tried again")
         elif isinstance(error, OSError):
             core.fail("a checkpoint could not be written", error)
@@ -177,8 +177,11 @@ class Checkpointer:
     def run(self, clean: bool = False) -> bool:
         """A whole checkpoint, for callers with one thread; True if everything is durable now."""
         core = self.core
-        # The first attempt that finds no room gives up the ballast for the second.
-        return self._attempt(clean) or (not core.full and not core.read_only_reason and self._attempt(clean))
+        # An attempt that finds no room gives up for the next what is kept for that.
+        while not self._attempt(clean):
+            if core.full or core.read_only_reason or self.running:
+                return False
+        return True
 
     def _attempt(self, clean: bool) -> bool:
         job = self.begin(clean)

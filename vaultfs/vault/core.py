@@ -142,7 +142,7 @@ class Core:
             writing()
         except NoSpace:
             # Once more with the ballast gone, which is what lets deletes work on a full disk.
-            if not self.space.release_ballast():
+            if not self.make_room():
                 raise NoSpace("the store has no room for the journal") from None
             try:
                 writing()
@@ -151,8 +151,16 @@ class Core:
         except OSError as error:
             raise self.fail("the journal could not be written", error) from error
 
+    def make_room(self) -> bool:
+        """Give up what is kept for a full store: the ballast, then the journals' free ends; False if nothing is."""
+        try:
+            return self.space.release_ballast() or self.journal.cut_free_ends()
+        except OSError as error:
+            log.warning("room kept for a full store could not be given up: %s", error)
+            return False
+
     def rotate_journal(self) -> None:
-        """Go on in a new journal file, made in the ballast's place if there is no other room; raises OSError.
+        """Go on in a new journal file, made in what `make_room` gives if there is no other room; raises OSError.
 
         What is held goes to the old one; raises NoSpace or WriteFailed if it cannot.
         """
@@ -160,7 +168,7 @@ class Core:
         try:
             self.journal.rotate()
         except OSError as error:
-            if error.errno not in OUT_OF_SPACE or not self.space.release_ballast():
+            if error.errno not in OUT_OF_SPACE or not self.make_room():
                 raise
             self.journal.rotate()
 

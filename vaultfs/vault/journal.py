@@ -234,6 +234,18 @@ class Journal:
         self._abandoned = False
         self._objects.names.use(self.active.header.secret)
 
+    def cut_free_ends(self) -> bool:
+        """Give up the room that is kept for records and files to come; False if there was none. Raises OSError."""
+        with self._preparing:
+            files = self._live + ([self._spare] if self._spare is not None else [])
+            recyclable, self._recyclable = self._recyclable, []
+        for path in recyclable:
+            self._objects.store.delete(path)
+        free = [journal for journal in files if journal.file.size() > journal.end]
+        for journal in free:
+            journal.file.truncate(journal.end)
+        return bool(recyclable or free)
+
     def flush(self) -> Flush:
         """A sync of everything appended so far; what is held is not."""
         files = [(journal, journal.end) for journal in self._live if journal.synced_end < journal.end]

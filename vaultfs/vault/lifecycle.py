@@ -52,6 +52,7 @@ from vaultfs.vault.recovery import (
     JournalRecords,
     Progress,
     Replay,
+    cut_free_ends,
     delete_strays,
     explain,
     journal_numbers,
@@ -311,18 +312,24 @@ class _Opening:
     def _commit(self) -> None:
         core = self._core
         self._sync_kept()
+        self._delete_strays()
+        if self._journals is not None and core.space.is_scarce:
+            cut_free_ends(core.objects, self._journals)
         core.rotate_journal()
         if core.state.active.empty:
             clean_end(core, self._checkpointer)
         elif not self._checkpointer.run(clean=True):
             raise WriteFailed(core.read_only_reason or "the recovered state could not be written")
-        if self._journals is not None:
-            strays = delete_strays(
-                core.objects, self._journals.headers, self._kept, core.settings.recovery_name_gap
-            )
-            if strays:
-                log.info("deleted %d objects of unfinished changes", strays)
         core.journal.remove_all()
+
+    def _delete_strays(self) -> None:
+        """Delete what no record names before anything is written: a full store has no room for both."""
+        if self._journals is None:
+            return
+        core = self._core
+        strays = delete_strays(core.objects, self._journals.headers, self._kept, core.settings.recovery_name_gap)
+        if strays:
+            log.info("deleted %d objects of unfinished changes", strays)
 
 
 def clean_end(core: Core, checkpointer: Checkpointer) -> None:

@@ -46,14 +46,15 @@ _LENGTHS = struct.Struct(f"<I{RECORD_ALIGNMENT - 4}x")
 class JournalRecords(NamedTuple):
     """What the journals hold: (sequence, record) in order, and the end of the chain.
 
-    `headers` are of all journals found, `highest` is the highest number any journal file has, `damaged` says why
-    the records stop earlier than they should, empty if they do not.
+    `headers` are of all journals found, `ends` the offsets in them where the chain ends, `highest` is the highest
+    number any journal file has, `damaged` says why the records stop earlier than they should, empty if they do not.
     """
 
     records: list[tuple[int, Record]]
     sequence: int
     tag: bytes
     headers: list[JournalHeader]
+    ends: list[int]
     highest: int
     damaged: str
 
@@ -77,6 +78,7 @@ def read_journals(objects: Objects, start: JournalStart) -> JournalRecords:
         )
     reader = _ChainReader(objects, start)
     headers: list[JournalHeader] = []
+    ends: list[int] = []
     for number in range(start.number, numbers[-1] + 1):
         # A gap does not end the search: what lies behind it may know that more had been synced.
         if number not in numbers:
@@ -91,13 +93,13 @@ def read_journals(objects: Objects, start: JournalStart) -> JournalRecords:
         if number == start.number and header.salt != start.salt:
             raise Damaged(f"journal {number} is not the one the root names")
         headers.append(header)
-        reader.read(header, stored)
+        ends.append(reader.read(header, stored))
     damaged = ""
     if reader.known_synced > reader.sequence:
         damaged = (
             f"journal records {reader.sequence + 1} to {reader.known_synced} had been synced and are broken or missing"
         )
-    return JournalRecords(reader.records, reader.sequence, reader.tag, headers, numbers[-1], damaged)
+    return JournalRecords(reader.records, reader.sequence, reader.tag, headers, ends, numbers[-1], damaged)
 
 
 def _read(objects: Objects, path: str) -> bytes:
@@ -121,8 +123,11 @@ class _ChainReader:
         self.records: list[tuple[int, Record]] = []
         self.known_synced = start.sequence
 
-    def read(self, header: JournalHeader, stored: bytes) -> None:
-        """Take the records of one file that go on from the last one; raises Damaged for one of an unknown type."""
+    def read(self, header: JournalHeader, stored: bytes) -> int:
+        """Take the records of one file that go on from the last one, and return the offset behind them.
+
+        Raises Damaged for a record of an unknown type.
+        """
         cipher = RecordCipher(self._context, header)
         view = memoryview(stored)
         offset = JOURNAL_HEADER_SIZE
@@ -136,6 +141,7 @@ class _ChainReader:
             self.known_synced = max(self.known_synced, sealed.synced)
             offset = sealed.end
         self._look_behind(cipher, view, offset)
+        return offset
 
     def _rewind(self, cipher: RecordCipher, view: memoryview) -> None:
         """Drop records the file does not follow on: their append was refused, but reached the disk all the same."""
@@ -301,6 +307,21 @@ class Replay:
         except Damaged:
             return False
         return True
+
+
+def cut_free_ends(objects: Objects, journals: JournalRecords) -> None:
+    """Give up the room behind the records of journals that are whole: a full store may have no other. Raises OSError.
+
+    Nothing is lost should recovery have to begin again: what lies there never followed on the records.
+    """
+    if journals.damaged:
+        return
+    for header, end in zip(journals.headers, journals.ends, strict=True):
+        file = objects.store.open(journal_path(header.number), write=True)
+        try:
+            file.truncate(end)
+        finally:
+            file.close()
 
 
 def delete_strays(objects: Objects, headers: list[JournalHeader], kept: set[bytes], gap: int) -> int:

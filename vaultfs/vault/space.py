@@ -23,13 +23,21 @@ _AMPLE = 256 << 20
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
+# The ballast is at most this part of the store.
+_BALLAST_SHARE = 16
+
+
 class SpaceKeeper:
-    """The ballast is a really written object that goes when a checkpoint finds the disk full after all."""
+    """The ballast is a really written object that goes when a checkpoint finds the disk full after all.
+
+    While it is not there, as much room is kept for it: what it gave up is for deletions, checkpoints and recovery.
+    """
 
     def __init__(self, store: Store, settings: Settings, state: State) -> None:
         self._store = store
         self._settings = settings
         self._state = state
+        self._owed = 0
         self._available = 0
         self._spent = 0
         self._refreshed = 0.0
@@ -49,10 +57,20 @@ class SpaceKeeper:
         """Whether there is so much room left, as of a moment ago, that a change need not ask for its own."""
         return self._available - self._spent > _AMPLE
 
+    @property
+    def is_scarce(self) -> bool:
+        """Whether there is less room than the ballast takes."""
+        return self._store.space().available < max(self._ballast_size(), _CONSTANT)
+
     def _refresh(self) -> None:
         self._refreshed = time.monotonic()
-        self._available = self._store.space().available - self._reserved()
+        self._available = self._store.space().available - self._owed - self._reserved()
         self._spent = 0
+
+    @property
+    def owed(self) -> int:
+        """The bytes that are kept free for the ballast while it is not there."""
+        return self._owed
 
     def _reserved(self) -> int:
         """Bytes the next checkpoint may need at worst."""
@@ -67,25 +85,34 @@ class SpaceKeeper:
             self._store.delete(BALLAST_PATH)
         except FileNotFoundError:
             return False
+        self._owed = self._ballast_size()
+        self._refreshed = 0.0
         log.warning("the store is full; its ballast was released so that what is accepted can be written")
         return True
 
     def keep_ballast(self) -> None:
         """Write the ballast if it is not there and there is room. Any thread; a full disk is no error here."""
-        size = self._settings.ballast_size
-        if not size or self._store.exists(BALLAST_PATH) or self._store.space().available < 4 * size:
+        size = self._ballast_size()
+        if not size or self._store.exists(BALLAST_PATH):
+            return
+        self._owed = size
+        if self._store.space().available < 2 * size:
             return
         file = self._store.create(BALLAST_PATH)
         try:
             # Random, lest a store that compresses gives it no room at all.
             file.write([random_bytes(size)], 0)
             file.sync()
+            self._owed = 0
         except OSError as error:
             if error.errno not in OUT_OF_SPACE:
                 raise
             self._store.delete(BALLAST_PATH)
         finally:
             file.close()
+
+    def _ballast_size(self) -> int:
+        return min(self._settings.ballast_size, self._store.space().total // _BALLAST_SHARE)
 
 
 def _worst_case(epoch: Epoch, chunk_size: int) -> int:

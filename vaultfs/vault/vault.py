@@ -277,13 +277,15 @@ class Vault:
         attributes.removexattr(self._core, inode_id, name)
 
     def statfs(self) -> StatFs:
-        """The store's room, as the vault's."""
+        """The store's room, as the vault's, without what is kept for the ballast."""
         space = self._core.objects.store.space()
+        owed = self._core.space.owed
+        free, available = max(space.free - owed, 0), max(space.available - owed, 0)
         block = 4096
         count = self._state.inode_count
         return StatFs(
-            block, space.total // block, space.free // block, space.available // block,
-            count + space.free // block, space.free // block, MAX_NAME,
+            block, space.total // block, free // block, available // block,
+            count + free // block, free // block, MAX_NAME,
         )  # fmt: skip
 
     # Content

@@ -1,0 +1,179 @@
+"""A store another program filled to the last byte: what was accepted stays, in every order of events."""
+
+import errno
+import random
+import stat
+
+import pytest
+
+from tests.support.faultystore import Fault, FaultyStore
+from tests.support.image import PAGE
+from tests.support.memorystore import MemoryStore
+from tests.vault.harness import KEYS, ROOT, open_inline
+from tests.vault.walker import assert_clean
+from vaultfs.errors import NoSpace
+from vaultfs.format.layout import BALLAST_PATH
+from vaultfs.vault.inline import Inline
+from vaultfs.vault.settings import Settings
+from vaultfs.vault.vault import OpenOptions, Vault
+
+SIZE = 64 << 20
+OPENING = OpenOptions(settings=Settings(checkpoint_age=1e9))
+
+
+class Kept:
+    """A vault in a store of 64 MiB, and what must be in it."""
+
+    def __init__(self, opening: OpenOptions = OPENING) -> None:
+        self._opening = opening
+        self._taken = 0
+        self._random = random.Random(1)
+        self.contents: dict[bytes, bytes] = {}
+        self.store = MemoryStore(capacity=SIZE)
+        self.root_lost = Fault(errno.EIO, at=1 << 30, kinds=frozenset({"write"}), below="root")
+        Vault.create(self.store, KEYS)
+        self.vault = open_inline(FaultyStore(self.store, self.root_lost), opening)
+        for number in range(40):
+            self.write(b"file%d" % number, (100, 5000, 70_000)[number % 3])
+
+    def write(self, name: bytes, size: int) -> None:
+        data = self._random.randbytes(size)
+        inode = self.vault.create_inode(ROOT, name, stat.S_IFREG | 0o600)
+        self.contents[name] = b""
+        self.vault.write(inode.id, 0, data)
+        self.contents[name] = data
+        self.vault.fsync()
+
+    def delete(self, *names: bytes) -> None:
+        for name in names:
+            self.vault.unlink(ROOT, name)
+            del self.contents[name]
+
+    def fill(self, but: int = 0) -> None:
+        """Another program takes all there is, but so many bytes."""
+        self._take((self.store.space().available - but) // PAGE)
+
+    def empty(self) -> None:
+        """It lets go of it again."""
+        self._take(-self._taken)
+
+    def _take(self, pages: int) -> None:
+        self._taken += pages
+        self.store.take(pages)
+
+    def _copy(self) -> MemoryStore:
+        store = self.store.copy()
+        store.take(self._taken)
+        return store
+
+    def fill_and_take_the_ballast(self) -> None:
+        """The same, just after the ballast gave up its room."""
+        assert self.vault.vault._core.make_room()
+        self.fill()
+        assert self.store.space().available == 0
+
+    def reopen(self) -> None:
+        """As after the process was killed."""
+        self.store = self._copy()
+        self.vault = open_inline(self.store, self._opening)
+
+    def check(self) -> None:
+        """Everything is there now, after a kill and after the next opening."""
+        for store in (None, self._copy()):
+            vault = self.vault if store is None else Inline(Vault.open(store, KEYS, self._opening))
+            names = [name for name, _ in vault.list_directory(ROOT)]
+            found = {name: vault.read(vault.lookup(ROOT, name).id, 0, 1 << 20) for name in names}
+            assert found == self.contents
+            if store is not None:
+                vault.vault.close()
+                assert_clean(store)
+
+
+@pytest.fixture
+def kept() -> Kept:
+    return Kept()
+
+
+def use_up(kept: Kept, size: int) -> int:
+    """Write files until the vault refuses; how many it took."""
+    for number in range(10_000):
+        try:
+            kept.write(b"more%d" % number, size)
+        except NoSpace:
+            return number
+    raise AssertionError("the store has no end")
+
+
+@pytest.mark.expects_log("ballast was released")
+def test_what_the_ballast_gave_up_is_not_for_new_content(kept: Kept) -> None:
+    kept.fill()
+    use_up(kept, 70_000)
+    kept.vault.vault._core.make_room()
+    assert not kept.store.exists(BALLAST_PATH)
+    assert kept.store.space().available >= 4 << 20
+    assert kept.vault.statfs().blocks_available * 4096 < 70_000
+    assert use_up(kept, 70_000) == 0
+    kept.delete(b"file0", b"file1", b"file2")
+    kept.check()
+
+
+@pytest.mark.expects_log("ballast was released")
+def test_the_ballast_comes_back_when_there_is_room(kept: Kept) -> None:
+    kept.fill()
+    kept.vault.vault._core.make_room()
+    assert kept.vault.vault.checkpoint()
+    assert not kept.store.exists(BALLAST_PATH)
+    assert use_up(kept, 70_000) == 0
+    kept.empty()
+    kept.write(b"again", 70_000)
+    assert kept.vault.vault.checkpoint()
+    assert kept.store.exists(BALLAST_PATH)
+    kept.check()
+
+
+def test_a_small_store_has_a_small_ballast() -> None:
+    store = MemoryStore(capacity=8 << 20)
+    Vault.create(store, KEYS)
+    vault = open_inline(store, OPENING)
+    assert 0 < store.open(BALLAST_PATH).size() <= 512 << 10
+    inode = vault.create_inode(ROOT, b"file", stat.S_IFREG | 0o600)
+    vault.write(inode.id, 0, bytes(4 << 20))
+    vault.vault.close()
+    assert_clean(store)
+
+
+@pytest.mark.expects_log("ballast was released")
+def test_a_kill_without_a_free_byte_is_recovered_in_the_journals_free_end(kept: Kept) -> None:
+    kept.fill_and_take_the_ballast()
+    kept.delete(*(b"file%d" % number for number in range(5)))
+    kept.reopen()
+    kept.check()
+    kept.empty()
+    kept.write(b"afterwards", 1 << 20)
+    kept.check()
+
+
+@pytest.mark.expects_log("ballast was released")
+def test_a_vault_without_a_free_byte_is_closed_in_the_journals_free_end(kept: Kept) -> None:
+    kept.fill_and_take_the_ballast()
+    kept.delete(*(b"file%d" % number for number in range(5)))
+    kept.vault.vault.close()
+    assert_clean(kept.store)
+    kept.reopen()
+    kept.check()
+
+
+@pytest.mark.expects_log("root could not be written")
+def test_a_kill_in_a_checkpoint_leaves_room_for_recovery() -> None:
+    """What the checkpoint had written goes before it is written again: there is no room for both."""
+    kept = Kept(OpenOptions(settings=Settings(checkpoint_age=1e9, journal_preallocation=0, ballast_size=0)))
+    for number in range(100):
+        kept.write(b"late%d" % number, 20_000)
+    before = kept.store.space().available
+    kept.root_lost.at = kept.root_lost.seen
+    assert not kept.vault.vault.checkpoint()
+    written = before - kept.store.space().available
+    assert written > 1 << 20
+    kept.fill(but=written // 4)
+    kept.reopen()
+    kept.check()

@@ -2,6 +2,7 @@
 
 import errno
 import stat
+import struct
 from collections.abc import Iterator
 
 import pytest
@@ -182,3 +183,14 @@ def test_where_an_inode_is_may_be_all_that_was_held_when_the_vault_is_settled(st
     assert vault.list_directory(folder) == []
     vault.vault.close()
     assert_clean(store)
+
+
+def test_a_change_that_cannot_be_written_is_refused_before_it_is_made(store: MemoryStore, vault: Inline) -> None:
+    file = vault.lookup(ROOT, b"first").id
+    new_file(vault, b"held")
+    before = snapshot(vault)
+    with pytest.raises(struct.error):
+        vault.setattr(file, SetAttr(uid=1 << 40))
+    assert not differences(snapshot(vault), before)
+    vault.vault.write_out()
+    assert not differences(snapshot(open_inline(store.copy())), before)

@@ -17,12 +17,12 @@ from vaultfs.sealing.journal import (
     new_journal_header,
     seal_journal_header,
 )
-from vaultfs.sealing.records import Record, SetAttributes, Write, encode_record
+from vaultfs.sealing.records import Record, SetAttributes, encode_record
 from vaultfs.sealing.roots import JournalStart
 from vaultfs.store.api import StoreFile
 from vaultfs.vault.objects import Objects
 
-# How much may be held: records, and bytes of content in them.
+# How much may be held: records, and bytes in them.
 _MOST_HELD = 64
 _MOST_HELD_BYTES = 64 << 10
 
@@ -88,8 +88,11 @@ class Journal:
         self._spare: JournalFile | None = None
         self._recyclable: list[str] = []
         self._abandoned = False
-        self._held: list[Record] = []
+        # Held records as (type, body): one that cannot be encoded has to be refused before anything changes.
+        self._held: list[tuple[int, bytes]] = []
         self._held_bytes = 0
+        # The inode whose attributes the last record held sets, or 0.
+        self._held_attributes = 0
         self._preparing = threading.Lock()
         self._live: list[JournalFile] = []
         self.sequence = sequence
@@ -124,8 +127,9 @@ class Journal:
 
     def append(self, record: Record) -> None:
         """Append a record, after those held; raises OSError, or NoSpace, and then this one was not appended."""
+        encoded = encode_record(record)
         self.write_held()
-        self._write([record])
+        self._write([encoded])
         self.sequence += 1
 
     @property
@@ -135,33 +139,35 @@ class Journal:
 
     def hold(self, record: Record) -> None:
         """Have a record appended by the next `write_held`; until then it is nowhere in the store."""
-        if isinstance(record, SetAttributes):
-            last = self._held[-1] if self._held else None
-            if isinstance(last, SetAttributes) and last.inode == record.inode:
-                # It says all of the attributes: nobody can tell whether those in between were ever written.
-                self._held[-1] = record
-                return
-        elif isinstance(record, Write):
-            self._held_bytes += sum([len(data) for _, data in record.patches])
-        self._held.append(record)
+        encoded = encode_record(record)
+        attributes = record.inode if isinstance(record, SetAttributes) else 0
+        if attributes and attributes == self._held_attributes:
+            # It says all of the attributes: nobody can tell whether those in between were ever written.
+            self._held[-1] = encoded
+            return
+        self._held_attributes = attributes
+        self._held_bytes += len(encoded[1])
+        self._held.append(encoded)
         self.sequence += 1
 
     def write_held(self) -> None:
         """Append all that is held, in order; raises OSError, or NoSpace, and then it stays held."""
         if self._held:
             self._write(self._held)
-            self._held = []
-            self._held_bytes = 0
+            self._forget_held()
 
-    def _write(self, records: list[Record]) -> None:
+    def _forget_held(self) -> None:
+        self._held = []
+        self._held_bytes = self._held_attributes = 0
+
+    def _write(self, records: list[tuple[int, bytes]]) -> None:
         if self._abandoned:
             self._replace_abandoned()
         journal = self._live[-1]
         end, sequence, tag = journal.end, self._written, self.tag
         parts: list[bytes] = []
-        for record in records:
+        for kind, body in records:
             sequence += 1
-            kind, body = encode_record(record)
             stored, tag = journal.cipher.seal(end, sequence, self.synced, tag, kind, body)
             parts.append(stored)
             end += len(stored)
@@ -283,8 +289,7 @@ class Journal:
     def remove_all(self) -> None:
         """Delete every journal file; only once a clean root is durable. Raises OSError."""
         # The root holds every change. All that can be left is where an inode is, for a change that found no room.
-        self._held = []
-        self._held_bytes = 0
+        self._forget_held()
         spare = [self._spare] if self._spare is not None else []
         for journal in self._live + spare:
             journal.file.close()

@@ -20,6 +20,7 @@ from vaultfs.cli.filedata import data_pieces
 from vaultfs.cli.lookahead import FileAhead, Lookahead
 from vaultfs.cli.walking import TreeWalk
 from vaultfs.errors import Damaged
+from vaultfs.format.constants import INLINE_DATA
 from vaultfs.store.handles import HandleCache
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.settings import Settings
@@ -84,7 +85,7 @@ def test_each_file_is_begun_once_and_before_it_is_read(brought_in: Brought, monk
     with Lookahead(vault.vault.contents_ahead) as ahead:
         assert dict(contents(vault, ahead, never)) == files
     begun = [path for path, _, _ in brought_in]
-    assert len(begun) == len(set(begun)) == sum(1 for content in files.values() if content)
+    assert len(begun) == len(set(begun)) == sum(1 for content in files.values() if len(content) > INLINE_DATA)
     assert len(late) == 1 + 8 + 60, "only folders are read without having been brought in"
 
 
@@ -145,7 +146,8 @@ def test_two_walks_find_everything_however_much_is_forgotten(
     """Each walk forgets what is not in use, that is by itself."""
     monkeypatch.setattr(walking, "_EVICT_EVERY", 1)
     files = tree_of(300)
-    vault = vault_with(files, OpenOptions(settings=Settings(inode_budget=0, entry_budget=0, open_objects=8)))
+    nothing = Settings(inode_budget=0, entry_budget=0, directory_budget=0, fresh_directories=0, open_objects=8)
+    vault = vault_with(files, OpenOptions(settings=nothing))
     with Lookahead(vault.vault.contents_ahead) as ahead:
         assert dict(contents(vault, ahead, never)) == files
     assert brought_in

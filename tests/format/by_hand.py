@@ -85,6 +85,10 @@ def inline_section() -> bytes:
     return b"\x01" + wrapped_file_key() + u64(5) + OBJECT + u32(7) + b"\x01" + leaf
 
 
+def data_section() -> bytes:
+    return b"\x03hello"
+
+
 def reference(index: int) -> bytes:
     return u64(index) + OBJECT + struct.pack("<II", 9, 24) + TAG_B + u32(11)
 
@@ -213,6 +217,7 @@ def vectors() -> dict[str, Sealed]:
         "vault header": Sealed(header()),
         "object name": Sealed(expand(SECRET, b"vaultfs object name", u64(3), 16)),
         "small file's entry": Sealed(entry(inline_section())),
+        "very small file's entry": Sealed(entry(data_section())),
         "larger file's entry": Sealed(entry(tree_section())),
         "hard link's entry": Sealed(struct.pack("<HIQ", 16, 0o100640, INODE)),
         "head": Sealed(head()),

@@ -111,14 +111,14 @@ class Keys:
         members = json.loads(header)
         if (members["format"], members["version"]) != ("vaultfs", VERSION):
             raise DecodeError("another format")
-        if members["features"] not in ([], ["rekey"]):
+        if members["features"] not in ([], ["rekey"], ["inline-data"], ["inline-data", "rekey"]):
             raise DecodeError("an unknown feature")
         self.vault_id = bytes.fromhex(members["vault_id"])
         self.chunk_size: int = members["chunk_size"]
         self.epoch: int = members["epoch"]
         master = self._master(members["slots"], unicodedata.normalize("NFKC", password).encode())
         masters = [master]
-        if members["features"]:
+        if "rekey" in members["features"]:
             wrapping = from_master(master, self.vault_id, b"vaultfs previous master", 64)
             masters.append(open_siv(wrapping, bytes.fromhex(members["previous"]), b"P" + self.vault_id))
         # The present ones, and during a change of the master key those before.

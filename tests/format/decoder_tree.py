@@ -9,6 +9,7 @@ from typing import NamedTuple
 from tests.format.decoder_crypto import TAG, VERSION, DecodeError, Keys, Reader, expand, first_of, open_gcm, u32, u64
 
 SEGMENT_CHUNKS, INLINE_CHUNKS, NODE_REFERENCES, ENTRY_REFERENCES = 1024, 16, 512, 16
+INLINE_DATA = 16384
 OBJECT_HEADER = 96
 SLOT_OVERHEAD = 44
 INDEX_SEGMENT = 2**64 - 1
@@ -193,6 +194,11 @@ class Tree:
     def _read_content(self, node: Node) -> None:
         reader = Reader(node.content)
         (tag,) = reader.fields("B")
+        if tag == 3:
+            node.chunks[0] = reader.rest()
+            if not 0 < len(node.chunks[0]) <= INLINE_DATA:
+                raise DecodeError("inline data has an impossible length")
+            return
         node.key = self._objects.keys.file_key(node.id, reader.take(48))
         (stored,) = reader.fields("Q")
         if tag == 1:

@@ -243,7 +243,9 @@ def _journal_samples() -> tuple[bytes, ...]:
 
 _DRILL = _json({"drilled": "2025-01-31T12:00:00Z"})
 _RUN = {"folders": [0, 255], "begun": 1, "cursor": [0, ["61"], "62"]}
-_ENTRIES = (hand.entry(), hand.entry(hand.inline_section()), hand.entry(hand.tree_section()), hand.directory_entry(7))
+_SECTIONS = (hand.inline_section(), hand.tree_section(), hand.data_section())
+_ENTRIES = (hand.entry(), hand.entry(hand.inline_section()), hand.entry(hand.tree_section()), hand.directory_entry(7),
+            hand.entry(hand.data_section()))
 
 PARSERS: dict[str, Parser] = {
     # What stands in the plaintext of a frame, a root, a node or a record.
@@ -251,8 +253,8 @@ PARSERS: dict[str, Parser] = {
     "id and mode": Parser(entry_id_and_mode, _ENTRIES),
     "xattrs": Parser(decode_xattrs, (b"\x06\x05\x00\x00\x00user.avalue",)),
     "head": Parser(decode_head, (hand.head(),)),
-    "content section": Parser(decode_content, (hand.inline_section(), hand.tree_section())),
-    "stored size": Parser(stored_size, (hand.inline_section(), hand.tree_section())),
+    "content section": Parser(decode_content, _SECTIONS),
+    "stored size": Parser(stored_size, _SECTIONS),
     "node": Parser(decode_node, (hand.reference(0) + hand.reference(3),)),
     "leaf": Parser(lambda data: check_leaf(data, CHUNK_SIZE), (struct.pack("<II16s", 0, 5, hand.TAG_A),)),
     "record": Parser(read_record, tuple(_RECORDS)),

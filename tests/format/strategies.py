@@ -6,7 +6,7 @@ from typing import TypeVar
 from hypothesis import strategies as st
 
 from vaultfs.sealing.entries import Entry, Head, Part, Pointer
-from vaultfs.sealing.maps import ContentSection, InlineMap, NodeReference, TreeMap, pack_entry
+from vaultfs.sealing.maps import ContentSection, InlineData, InlineMap, NodeReference, TreeMap, pack_entry
 from vaultfs.sealing.records import (
     Create,
     Direct,
@@ -52,7 +52,7 @@ numbered = st.dictionaries(u64, references, max_size=16).map(lambda found: tuple
 sections = made(
     ContentSection, wrapped_keys, u64,
     made(InlineMap, sixteen, u32, leaves) | made(TreeMap, u8, sixteen, u32, numbered),
-)  # fmt: skip
+) | st.binary(min_size=1, max_size=40).map(lambda data: ContentSection(b"", len(data), InlineData(data)))  # fmt: skip
 parts = made(Part, sixteen, u64, sixteen)
 heads = made(Head, wrapped_keys, u64, u32, parts, st.none() | parts)
 directs = st.lists(made(Direct, u64, sixteen, u32, u32, sixteen), max_size=3).map(tuple)

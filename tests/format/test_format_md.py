@@ -20,6 +20,7 @@ from vaultfs.sealing.maps import (
     NodeReference,
     TreeMap,
     encode_content,
+    encode_inline_data,
     encode_node,
     pack_entry,
 )
@@ -99,6 +100,7 @@ def test_structures_have_the_sizes_said():
             "reference": len(encode_node([(0, REFERENCE)])),
             "content section of a small file, besides its map entries": len(inline(0)),
             "content section of a larger file, besides its references": len(tree(0, 0)),
+            "content section of a very small file, besides its data": len(encode_inline_data(b"")),
             "part of a head": len(both) - len(base),
             "head with a base": len(base),
             "head with base and delta": len(both),

@@ -44,7 +44,10 @@ def opened(path: Path, password: str, *, read_only: bool) -> Iterator[Inline]:
     with DirectoryStore(path, write=not read_only) as store:
         unlocked = unlock(load(store).raw, normalise(password))
         header = unlocked.header
-        options = OpenOptions(header.chunk_size, header.epoch, read_only, settings=Settings(ballast_size=0))
+        options = OpenOptions(
+            header.chunk_size, header.epoch, read_only, inline_data=header.inline_data,
+            settings=Settings(ballast_size=0),
+        )  # fmt: skip
         vault = Vault.open(store, unlocked.keys, options)
         try:
             yield Inline(vault)

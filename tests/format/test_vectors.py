@@ -57,6 +57,7 @@ from vaultfs.sealing.frames import NO_TAG, FrameCipher
 from vaultfs.sealing.journal import JournalHeader, RecordCipher, open_journal_header, seal_journal_header
 from vaultfs.sealing.maps import (
     ContentSection,
+    InlineData,
     InlineMap,
     NodeReference,
     TreeMap,
@@ -100,6 +101,7 @@ ATTRIBUTES = Entry(
 )
 SMALL = ContentSection(WRAPPED, 5, InlineMap(OBJECT, 7, LEAF))
 LARGER = ContentSection(WRAPPED, 70000, TreeMap(0, bytes(16), 0, ((0, REFERENCE), (3, REFERENCE))))
+SMALLEST = ContentSection(b"", 5, InlineData(b"hello"))
 HEAD = Head(WRAPPED, 321, 3, Part(OBJECT, 4096, TAG_A), Part(SALT, 512, TAG_B))
 TOP = Entry(1, 0o40755, 0, 0, 2, 0, TIME, TIME, TIME, TIME, 0, b"", {}, b"")
 ROOT = Root(
@@ -189,6 +191,7 @@ SEALERS: dict[str, Callable[[], bytes]] = {
     ),
     "object name": lambda: journal.object_name_of(SECRET, 3),
     "small file's entry": lambda: encode_entry(ATTRIBUTES._replace(content=encode_content(SMALL))),
+    "very small file's entry": lambda: encode_entry(ATTRIBUTES._replace(content=encode_content(SMALLEST))),
     "larger file's entry": lambda: encode_entry(ATTRIBUTES._replace(content=encode_content(LARGER))),
     "hard link's entry": lambda: encode_pointer(Pointer(INODE, 0o100640)),
     "head": lambda: encode_head(HEAD),
@@ -239,7 +242,7 @@ def test_the_library_reads_what_is_stored():
     assert unlock(STORED["vault header"], PASSWORD).master == MASTER
     assert open_identity(KEYS, STORED["identity"]) == IDENTITY
     assert decode_head(STORED["head"]) == HEAD
-    for name, section in (("small", SMALL), ("larger", LARGER)):
+    for name, section in (("small", SMALL), ("larger", LARGER), ("very small", SMALLEST)):
         entry = decode_entry(STORED[f"{name} file's entry"])
         assert isinstance(entry, Entry) and decode_content(entry.content) == section
     assert decode_entry(STORED["hard link's entry"]) == Pointer(INODE, 0o100640)

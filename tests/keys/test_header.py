@@ -65,7 +65,9 @@ def test_it_is_one_plain_json_object_in_this_order() -> None:
         "mac",
         "checksum",
     ]
-    assert (MEMBERS["format"], MEMBERS["version"], MEMBERS["epoch"], MEMBERS["features"]) == ("vaultfs", 1, 1, [])
+    assert (MEMBERS["format"], MEMBERS["version"], MEMBERS["epoch"], MEMBERS["features"]) == (
+        "vaultfs", 1, 1, ["inline-data"],
+    )  # fmt: skip
     assert (MEMBERS["cipher"], MEMBERS["chunk_size"]) == ("AES-256-GCM", 65536)
     slot = MEMBERS["slots"][0]
     assert slot["kdf"]["name"] == "scrypt"

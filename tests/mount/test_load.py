@@ -78,7 +78,7 @@ class Worker(threading.Thread):
 
 
 def test_nothing_is_lost_or_mixed_up(mount_vault: Callable[..., MountedVault]) -> None:
-    vault = mount_vault(settings={"checkpoint_age": 0.01, "inode_budget": 20, "entry_budget": 50})
+    vault = mount_vault(settings={"checkpoint_age": 0.01, "inode_budget": 20, "directory_budget": 10_000})
     workers = [Worker(vault.path / str(number), number, rounds=120) for number in range(6)]
     for worker in workers:
         worker.start()

@@ -67,7 +67,7 @@ def test_what_is_in_memory_already_is_not_read_ahead(brought_in: list[tuple[str,
 
 
 def test_files_read_one_after_the_other_are_read_ahead_once_each(brought_in: list[tuple[str, int, int]]) -> None:
-    vault = vault_with({f"DCIM/photo{number:03}": bytes(5000 + number) for number in range(200)})
+    vault = vault_with({f"DCIM/photo{number:03}": bytes(20_000 + number) for number in range(200)})
     prefetcher = Prefetcher(vault.vault, AtOnce(1))
     folder = vault.lookup(ROOT, b"DCIM").id
     for position, (name, _) in enumerate(vault.list_directory(folder)):

@@ -24,7 +24,8 @@ EXAMPLES = int(os.environ.get("VAULTFS_EXAMPLES", "6"))
 RESTLESS = {
     "checkpoint_age": 0.05,
     "inode_budget": 3,
-    "entry_budget": 3,
+    "directory_budget": 500,
+    "fresh_directories": 2,
     "delta_minimum": 300,
     "open_objects": 4,
     "compaction_slots": 2,

@@ -161,7 +161,7 @@ def memory(vault: MountedVault) -> int:
 
 
 def test_walking_a_large_tree_costs_little_memory(large_tree: Path) -> None:
-    vault = MountedVault(large_tree, settings={"inode_budget": 500, "entry_budget": 2000, "checkpoint_age": 0.1})
+    vault = MountedVault(large_tree, settings={"inode_budget": 500, "directory_budget": 500_000, "checkpoint_age": 0.1})
     try:
         before = memory(vault)
         inodes = {path: os.lstat(path).st_ino for path in vault.path.glob("*/*")}

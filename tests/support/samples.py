@@ -17,7 +17,9 @@ SEGMENT = 1024 * CHUNK
 KEYS = VaultKeys.from_master(b"v" * 16, b"m" * 32)
 OTHER_KEYS = VaultKeys.from_master(b"o" * 16, b"n" * 32)
 # A small directory gets its delta object early.
-SETTINGS = Settings(delta_minimum=6000, ballast_size=0, journal_preallocation=65536, checkpoint_age=1e9)
+SETTINGS = Settings(
+    delta_minimum=6000, ballast_size=0, journal_preallocation=65536, checkpoint_age=1e9, inline_data=40
+)  # fmt: skip
 OPTIONS = OpenOptions(chunk_size=CHUNK, settings=SETTINGS)
 
 INDEXED_SEGMENTS = 18
@@ -83,6 +85,7 @@ def fill(inline: Inline, seed: int = 1) -> Model:
     build.folder(b"docs/deep")
     build.folder(b"docs/deep/deeper")
     build.file(b"empty")
+    build.file(b"tiny", (0, 30))
     build.file(b"small", (0, 100))
     build.file(b"docs/inline", (0, 5 * CHUNK + 17))
     build.file(b"docs/leafy", (0, 40 * CHUNK))

@@ -65,7 +65,7 @@ def test_an_edited_header_is_refused_even_with_a_right_checksum(store: Path, mem
     for name in (HEADER, BACKUP):
         text = (store / name).read_text()
         said = json.loads(text)
-        old = json.dumps(said[member])
+        old = json.dumps(said[member], indent=2).replace("\n", "\n  ")
         new = {"int": "7", "str": '"x"', "list": '["plaintext-names"]'}[type(said[member]).__name__]
         edited = text.replace(f'"{member}": {old}', f'"{member}": {new}', 1)
         assert edited != text

@@ -7,7 +7,7 @@ from tests.vault.harness import KEYS, SMALL_CHUNK
 from vaultfs.format.layout import journal_path, object_folders, object_name, object_path, root_slot_path
 from vaultfs.sealing.context import SealingContext
 from vaultfs.sealing.entries import Entry, decode_entry, decode_head
-from vaultfs.sealing.maps import InlineMap, decode_content
+from vaultfs.sealing.maps import InlineData, InlineMap, decode_content
 from vaultfs.sealing.roots import Root, open_root
 from vaultfs.store.handles import HandleCache
 from vaultfs.vault.content import FileContent, load_index
@@ -72,6 +72,8 @@ def _of_file(objects: Objects, entry: Entry) -> Iterator[tuple[bytes, str]]:
     section = decode_content(entry.content)
     if isinstance(section.map, InlineMap):
         yield section.map.object, f"file {entry.id}"
+        return
+    if isinstance(section.map, InlineData):
         return
     references = dict(section.map.references)
     if section.map.level:

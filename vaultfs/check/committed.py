@@ -140,9 +140,19 @@ class CommittedTree:
             entry = self.shared(found.id) if isinstance(found, Pointer) else found
         return entry
 
+    def keeper(self, place: Place) -> Entry | None:
+        """The directory that has the attributes of what is at a place: a hard-linked file's are in its shard."""
+        directory = self.find(place._replace(names=place.names[:-1]))
+        encoded = self.load(directory).get(place.names[-1]) if directory is not None else None
+        found = decode_entry(encoded) if encoded is not None else None
+        return self._shard(found.id) if isinstance(found, Pointer) else directory
+
+    def _shard(self, inode_id: int) -> Entry | None:
+        return self.find(Place(SHARED_ID, (shard_name(shard_of(inode_id)),)))
+
     def shared(self, inode_id: int) -> Entry:
         """The entry of a hard-linked file; raises Damaged if the shared table does not have it."""
-        shard = self.find(Place(SHARED_ID, (shard_name(shard_of(inode_id)),)))
+        shard = self._shard(inode_id)
         encoded = self.load(shard).get(hidden_name(inode_id)) if shard is not None else None
         entry = decode_entry(encoded) if encoded is not None else None
         if not isinstance(entry, Entry):

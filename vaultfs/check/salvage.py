@@ -334,12 +334,14 @@ def mapped_pieces(
     size = objects.chunk_size
     entry = inode.entry(inode.content)
     try:
-        segments = sorted(load_map(objects, entry).committed.items())
+        content = load_map(objects, entry)
     except Damaged as damage:
         lost(0, inode.size, f"the map is broken, so these bytes may be of an older version: {damage}")
         yield from ((number * size, data) for number, data in newest(inode.id, None) if number * size < inode.size)
         return
-    for number, segment in segments:
+    if content.inline:
+        yield 0, content.inline
+    for number, segment in sorted(content.committed.items()):
         first = number * CHUNKS_PER_SEGMENT
         try:
             leaf = leaf_of(segment)

@@ -101,6 +101,7 @@ def opened(path: Path, unlocked: "Unlocked", choices: Choices, out: Output) -> I
     options = OpenOptions(
         chunk_size=unlocked.header.chunk_size,
         header_epoch=unlocked.header.epoch,
+        inline_data=unlocked.header.inline_data,
         read_only=choices.read_only,
         accept_rollback=choices.accept_rollback,
         accept_damage=choices.accept_damage,

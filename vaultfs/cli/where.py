@@ -9,7 +9,7 @@ from vaultfs.cli.output import Output
 from vaultfs.errors import NotFound
 
 if TYPE_CHECKING:
-    from vaultfs.check.committed import CommittedTree
+    from vaultfs.check.committed import CommittedTree, Place
     from vaultfs.sealing.entries import Entry
 
 SUMMARY = "Show which objects of the store hold a file or directory, as of the last checkpoint."
@@ -31,10 +31,11 @@ def run(args: argparse.Namespace, out: Output) -> None:
     unlocked = opening.unlock(opening.load_header(place.store, out), passwords.source(args), out)
     with vaultpaths.committed(place.store, unlocked) as tree:
         tree.open()
-        entry = tree.find(Place(ROOT_ID, tuple(filter(None, place.path.split(b"/")))))
+        inside = Place(ROOT_ID, tuple(filter(None, place.path.split(b"/"))))
+        entry = tree.find(inside)
         if entry is None:
             raise NotFound(f"there is no {vaultpaths.shown(place.path)} in the vault as of the last checkpoint")
-        rows = _objects(tree, entry)
+        rows = _objects(tree, inside, entry)
     if args.json:
         out.json({"inode": entry.id, "objects": [{"stored": stored, "holds": holds} for stored, holds in rows]})
     else:
@@ -43,24 +44,31 @@ def run(args: argparse.Namespace, out: Output) -> None:
             out.result(f"{stored}  {holds}")
 
 
-def _objects(tree: "CommittedTree", entry: "Entry") -> list[tuple[str, str]]:
+def _objects(tree: "CommittedTree", place: "Place", entry: "Entry") -> list[tuple[str, str]]:
     from vaultfs.check.structure import leaf_of, load_map
     from vaultfs.format.constants import CHUNKS_PER_SEGMENT
-    from vaultfs.format.layout import object_path
-    from vaultfs.sealing.entries import decode_head
 
     if not entry.content:
         return []
     if stat.S_ISDIR(entry.mode):
-        head = decode_head(entry.content)
-        rows = [(object_path(head.base.object), f"the directory's entries, {head.base.length} bytes")]
-        if head.delta is not None:
-            rows.append((object_path(head.delta.object), f"later changes to them, {head.delta.length} bytes"))
-        return rows
+        return _directory_objects(entry)
     content = load_map(tree.objects, entry)
+    if content.inline and (keeper := tree.keeper(place)) is not None:
+        return _directory_objects(keeper)
     rows = [(content.index.path, "the upper part of the file's map")] if content.index is not None else []
     size = CHUNKS_PER_SEGMENT * tree.objects.chunk_size
     for number, segment in sorted(content.committed.items()):
         end = min((number + 1) * size, entry.size)
         rows.append((segment.path, f"bytes {number * size} to {end}, {len(leaf_of(segment))} chunks"))
+    return rows
+
+
+def _directory_objects(entry: "Entry") -> list[tuple[str, str]]:
+    from vaultfs.format.layout import object_path
+    from vaultfs.sealing.entries import decode_head
+
+    head = decode_head(entry.content)
+    rows = [(object_path(head.base.object), f"a directory's entries, {head.base.length} bytes")]
+    if head.delta is not None:
+        rows.append((object_path(head.delta.object), f"later changes to them, {head.delta.length} bytes"))
     return rows

@@ -43,6 +43,7 @@ MAX_SLOTS = 4032
 MAX_DIRECT_SLOTS = 2944
 MAP_ENTRY_SIZE = 24  # slot, length, tag
 INLINE_CHUNKS = 16  # a file of at most so many chunks keeps its map in the directory entry
+INLINE_DATA = 16384  # and one whose data is no longer may keep that itself there
 NODE_REFERENCES = 512  # children of one inner map node
 ROOT_REFERENCES = 16  # references a directory entry holds itself
 INDEX_SEGMENT = 2**64 - 1  # the segment number of the object that holds a file's inner map nodes

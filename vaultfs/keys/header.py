@@ -88,7 +88,9 @@ def create(
     slot = make_slot(password, master, vault_id, kdf=kdf, minimum=minimum)
     keys = VaultKeys.from_master(vault_id, master)
     sealed = seal_identity(keys, identity)
-    header = Header(vault_id=vault_id, epoch=1, chunk_size=chunk_size, slots=(slot,), identity=sealed)
+    header = Header(
+        vault_id=vault_id, epoch=1, chunk_size=chunk_size, slots=(slot,), identity=sealed, inline_data=True
+    )  # fmt: skip
     return Unlocked(header, keys, master, slot)
 
 

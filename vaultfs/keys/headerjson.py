@@ -28,7 +28,9 @@ FORMAT = "vaultfs"
 CIPHER = "AES-256-GCM"
 REKEY = "rekey"
 """The feature of a vault whose change of the master key is not finished: its header has the one before, wrapped."""
-SUPPORTED_FEATURES = frozenset({REKEY})
+INLINE_DATA = "inline-data"
+"""The feature of a vault in which the data of very small files may stand in their directory entries."""
+SUPPORTED_FEATURES = frozenset({INLINE_DATA, REKEY})
 MOST_SLOTS = 32
 MOST_FEATURES = 64
 LONGEST_LABEL = 256
@@ -46,7 +48,8 @@ class Header:
     """A header of format version 1: `vault_id` is 16 bytes, `epoch` 1 or more, `chunk_size` bytes, 1 to 32 slots.
 
     `identity` is the sealed label and owner (`vaultfs.keys.identity`). `previous` is the wrapped master key before,
-    48 bytes, in a header with the feature REKEY, and empty in others.
+    48 bytes, in a header with the feature REKEY, and empty in others. With `inline_data` the data of very small files
+    may stand in their directory entries.
     """
 
     vault_id: bytes
@@ -55,13 +58,14 @@ class Header:
     slots: tuple[KeySlot, ...]
     identity: bytes = b""
     previous: bytes = b""
+    inline_data: bool = False
     cipher: str = CIPHER
     version: int = FORMAT_VERSION
 
     @property
     def features(self) -> tuple[str, ...]:
         """The feature flags."""
-        return (REKEY,) if self.previous else ()
+        return (*((INLINE_DATA,) if self.inline_data else ()), *((REKEY,) if self.previous else ()))
 
 
 def header_members(header: Header) -> Members:
@@ -100,6 +104,7 @@ def header_from_members(members: Members) -> Header:
         slots=slots,
         identity=as_bytes(members["identity"], "identity", 0, LARGEST_IDENTITY),
         previous=_wrapped(members["previous"], "previous master key") if REKEY in features else b"",
+        inline_data=INLINE_DATA in features,
     )
 
 

@@ -62,7 +62,7 @@ def _serve(vault: Vault, mountpoint: str, options: MountOptions, on_ready: Calla
     checkpointer = Checkpointer(vault, workers)
     kind = PlainOperations if options.noxattr else VaultOperations
     operations = kind(vault, Runner(workers, checkpointer), guessers)
-    if session_loop.install(lambda: workers.have_ended_some, partial(_write_out, vault)):
+    if session_loop.install(lambda: workers.have_ended_some, partial(_between_requests, vault)):
         vault.hold_changes()
     _mount(operations, mountpoint, options)
     ending = Ending(operations, workers, mountpoint)
@@ -83,10 +83,11 @@ def _mount(operations: VaultOperations, mountpoint: str, options: MountOptions) 
         raise FuseUnavailable(f"{mountpoint} could not be mounted (see the message above): {error}") from error
 
 
-def _write_out(vault: Vault) -> None:
+def _between_requests(vault: Vault) -> None:
     # What cannot be written stays where it is, in memory; the next change or sync hears of it.
     with suppress(FilesystemError):
         vault.write_out()
+    vault.evict()
 
 
 async def _run(

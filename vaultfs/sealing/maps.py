@@ -2,7 +2,7 @@
 
 A leaf is an array of 24-byte map entries, one per chunk of a segment, cut behind the last chunk that has one.
 An inner node lists references to leaves or to lower nodes. The content section of a directory entry holds the
-leaf itself for a small file, references for a larger one.
+leaf itself for a small file, references for a larger one, and for a very small one no map but the data.
 """
 
 import struct
@@ -13,6 +13,7 @@ from vaultfs.errors import Damaged
 from vaultfs.format.constants import (
     CHUNKS_PER_SEGMENT,
     INLINE_CHUNKS,
+    INLINE_DATA,
     MAP_ENTRY_SIZE,
     MAX_SLOTS,
     OBJECT_NAME_SIZE,
@@ -25,7 +26,8 @@ _REFERENCE = struct.Struct("<Q16sII16sI")
 _INLINE = struct.Struct("<16sIB")
 _TREE = struct.Struct("<B16sIH")
 _COMMON = struct.Struct("<B48sQ")
-_INLINE_TAG, _TREE_TAG = 1, 2
+_INLINE_TAG, _TREE_TAG, _DATA_TAG = 1, 2, 3
+_DATA = bytes((_DATA_TAG,))
 assert _ENTRY.size == MAP_ENTRY_SIZE
 
 HOLE = bytes(MAP_ENTRY_SIZE)
@@ -66,12 +68,31 @@ class TreeMap(NamedTuple):
     references: tuple[tuple[int, NodeReference], ...]
 
 
+class InlineData(NamedTuple):
+    """The data of a very small file's only chunk, without the zeros it may go on with."""
+
+    data: bytes
+
+
 class ContentSection(NamedTuple):
-    """What a directory entry says of a file's content; `stored` is the bytes of chunk data it has."""
+    """What a directory entry says of a file's content; `stored` is the bytes of chunk data it has.
+
+    A file with inline data has no key: `wrapped_key` is empty then.
+    """
 
     wrapped_key: bytes
     stored: int
-    map: InlineMap | TreeMap
+    map: InlineMap | TreeMap | InlineData
+
+
+def encode_inline_data(data: bytes | bytearray) -> bytes:
+    """The content section of a file whose data stands in its entry."""
+    return _DATA + data
+
+
+def inline_data(section: bytes) -> bytes:
+    """The data that stands in a content section, b"" if none does."""
+    return section[1:] if section[:1] == _DATA else b""
 
 
 def leaf_entry(leaf: bytes | bytearray, index: int) -> MapEntry | None:
@@ -131,6 +152,8 @@ def decode_node(data: bytes) -> list[tuple[int, NodeReference]]:
 
 def encode_content(section: ContentSection) -> bytes:
     """The content section of a directory entry."""
+    if isinstance(section.map, InlineData):
+        return encode_inline_data(section.map.data)
     if isinstance(section.map, InlineMap):
         inline = section.map
         return b"".join(
@@ -152,6 +175,11 @@ def encode_content(section: ContentSection) -> bytes:
 
 def decode_content(data: bytes) -> ContentSection:
     """Read a content section; raises Damaged if its shape is wrong."""
+    if data[:1] == _DATA:
+        size = len(data) - 1
+        if not 0 < size <= INLINE_DATA:
+            raise Damaged("inline data has an impossible length")
+        return ContentSection(b"", size, InlineData(inline_data(data)))
     try:
         tag, wrapped, stored = _COMMON.unpack_from(data)
         if tag == _INLINE_TAG:
@@ -178,6 +206,8 @@ def stored_size(data: bytes, start: int = 0) -> int:
     """
     if len(data) == start:
         return 0
+    if data[start] == _DATA_TAG:
+        return len(data) - start - 1
     if len(data) < start + _COMMON.size:
         raise Damaged("a content section is cut short")
     stored: int = _COMMON.unpack_from(data, start)[2]

@@ -272,7 +272,7 @@ def _truncate(state: State, record: Truncate) -> None:
 def _trim(state: State, content: FileContent, chunk: int, length: int) -> None:
     """Take the bytes behind `length` off a chunk, lest they show again when the file grows."""
     found = content.find(chunk)
-    if found is None or (len(found) if isinstance(found, bytearray) else found.entry.length) <= length:
+    if found is None or (found.entry.length if isinstance(found, SlotRef) else len(found)) <= length:
         return
     data = _overlay(state, content, chunk)
     state.active.overlay_bytes -= len(data) - length

@@ -5,6 +5,7 @@ and merges the result; `clean_up` is for a worker again and frees what was let g
 """
 
 import logging
+from functools import partial
 from typing import NamedTuple
 
 from vaultfs.errors import Damaged
@@ -17,6 +18,7 @@ from vaultfs.vault.commit_content import ContentWriter, purged_objects
 from vaultfs.vault.commit_directories import DirectoryCommit, DirectoryWriter, directory_objects
 from vaultfs.vault.content import ContentCommit
 from vaultfs.vault.directory import Directory
+from vaultfs.vault.inlining import Inlining
 from vaultfs.vault.inode import Inode
 from vaultfs.vault.segment import Segment
 from vaultfs.vault.state import SHARD_IDS, Epoch, State
@@ -110,8 +112,10 @@ class Checkpoint:
     def write(self, time: int) -> Root:
         """Write and sync everything but the root, and return that. Worker; raises OSError and Damaged."""
         contents = []
+        inlining = Inlining(self._state.settings, self.plan.epoch.inodes, self.plan.directories)
         for content in self.plan.epoch.contents.values():
-            contents.append(ContentWriter(self._objects, content, self._allocated).commit())
+            may_inline = partial(inlining.take, content.id)
+            contents.append(ContentWriter(self._objects, content, self._allocated, may_inline).commit())
             self._bound_unsynced()
         directories, tops = self._write_directories({commit.content.id: commit.section for commit in contents})
         handles = self._objects.handles

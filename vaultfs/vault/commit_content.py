@@ -1,5 +1,7 @@
 """The checkpoint of one file's content: writes what is only in memory to slots, and the new map's nodes."""
 
+from collections.abc import Callable
+
 from vaultfs.format.constants import (
     CHUNKS_PER_SEGMENT,
     INDEX_SEGMENT,
@@ -16,6 +18,7 @@ from vaultfs.sealing.maps import (
     NodeReference,
     TreeMap,
     encode_content,
+    encode_inline_data,
     encode_node,
     leaf_entries,
     leaf_entry,
@@ -28,19 +31,30 @@ from vaultfs.vault.segment import Segment, SlotRef, node_number
 
 
 class ContentWriter:
-    """Commits one file's frozen layer; runs in the checkpoint worker, raises OSError and Damaged."""
+    """Commits one file's frozen layer; runs in the checkpoint worker, raises OSError and Damaged.
 
-    def __init__(self, objects: Objects, content: FileContent, allocated: list[tuple[Segment, int]]) -> None:
+    `may_inline` tells whether data of a size in bytes may go to the file's entry.
+    """
+
+    def __init__(
+        self, objects: Objects, content: FileContent, allocated: list[tuple[Segment, int]],
+        may_inline: Callable[[int], bool],
+    ) -> None:  # fmt: skip
         assert content.frozen is not None
         self._objects = objects
         self._content = content
         self._layer = content.frozen
+        self._chunks = dict(content.frozen.chunks)
+        inline = content.inline
+        if inline and content.frozen.cut > 0:
+            self._chunks.setdefault(0, bytearray(inline))
+        self._may_inline = may_inline
         # What is allocated here goes back if the checkpoint fails.
         self._allocated = allocated
         self._leaves: dict[Segment, LeafCommit] = {}
         self._let_go: list[tuple[Segment, int]] = []
         self._dropped: list[Segment] = []
-        self._stored = content.stored
+        self._stored = content.stored - len(inline)
 
     def commit(self) -> ContentCommit:
         """Write what has to be written, and return the new state of the content."""
@@ -50,6 +64,8 @@ class ContentWriter:
             segment = committed.pop(number)
             self._dropped.append(segment)
             self._stored -= sum(entry.length for _, entry in leaf_entries(self._leaf_of(segment)))
+        if not committed and (data := self._inline_data()):
+            return self._finish({})._replace(section=encode_inline_data(data), stored=len(data))
         for number in sorted(self._changed_segments()):
             segment = content.frozen_segment(number)
             leaf = self._new_leaf(number, segment)
@@ -61,12 +77,21 @@ class ContentWriter:
             self._leaves[segment] = LeafCommit(leaf, segment.node)
         return self._finish(committed)
 
+    def _inline_data(self) -> bytearray | None:
+        """All that the file holds, if that goes to its entry."""
+        data = self._chunks.get(0)
+        if not isinstance(data, bytearray) or any(chunk and value for chunk, value in self._chunks.items()):
+            return None
+        # A checkpoint that is tried again does what it did before: writes go by that meanwhile.
+        inlined = self._layer.inlined or (self._may_inline(len(data)) and self._content.claim_inline())
+        return data if inlined else None
+
     def _cut_segments(self) -> list[int]:
         cut = self._layer.cut
         return [number for number in self._content.committed if number * CHUNKS_PER_SEGMENT >= cut]
 
     def _changed_segments(self) -> set[int]:
-        numbers = {chunk // CHUNKS_PER_SEGMENT for chunk in self._layer.chunks} | self._layer.fresh.keys()
+        numbers = {chunk // CHUNKS_PER_SEGMENT for chunk in self._chunks} | self._layer.fresh.keys()
         boundary = self._layer.cut // CHUNKS_PER_SEGMENT
         if self._layer.cut % CHUNKS_PER_SEGMENT and boundary in self._content.committed:
             numbers.add(boundary)
@@ -81,7 +106,7 @@ class ContentWriter:
         self._cut_leaf(leaf, segment, self._layer.cut - first)
         changes = [
             (chunk - first, value)
-            for chunk, value in sorted(self._layer.chunks.items())
+            for chunk, value in sorted(self._chunks.items())
             if 0 <= chunk - first < CHUNKS_PER_SEGMENT
         ]
         written = self._write_chunks(segment, first, [item for item in changes if isinstance(item[1], bytearray)])

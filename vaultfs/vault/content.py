@@ -7,7 +7,17 @@ from vaultfs.errors import Damaged
 from vaultfs.format.constants import CHUNKS_PER_SEGMENT, INDEX_SEGMENT, MAX_SLOTS, NODE_REFERENCES
 from vaultfs.format.layout import slot_offset
 from vaultfs.sealing.context import WrappedKey
-from vaultfs.sealing.maps import InlineMap, NodeReference, TreeMap, check_leaf, decode_content, decode_node, leaf_entry
+from vaultfs.sealing.maps import (
+    InlineData,
+    InlineMap,
+    NodeReference,
+    TreeMap,
+    check_leaf,
+    decode_content,
+    decode_node,
+    inline_data,
+    leaf_entry,
+)
 from vaultfs.sealing.slots import stored_slot_size
 from vaultfs.vault.objects import Objects
 from vaultfs.vault.segment import Segment, SlotRef, node_number
@@ -23,10 +33,11 @@ class Layer:
     """The content changes of one epoch.
 
     `chunks` holds whole chunks, by value or by slot. Nothing below this layer shows from chunk `cut` on.
-    `fresh` holds segments that are new in this epoch, or replace one that was cut off whole.
+    `fresh` holds segments that are new in this epoch, or replace one that was cut off whole. `inlined` is set once
+    a checkpoint has decided that the data goes to the entry: no segment of this layer may be made from then on.
     """
 
-    __slots__ = ("chunks", "cut", "fresh", "index", "moved")
+    __slots__ = ("chunks", "cut", "fresh", "index", "inlined", "moved")
 
     def __init__(self) -> None:
         self.chunks: dict[int, bytearray | SlotRef] = {}
@@ -35,6 +46,7 @@ class Layer:
         self.index: Segment | None = None
         # Segments whose chunks all go to a new object, by number.
         self.moved: dict[int, Segment] = {}
+        self.inlined = False
 
     @property
     def empty(self) -> bool:
@@ -46,7 +58,7 @@ class FileContent:
     """What a file holds, looked up active layer first, then frozen, then committed.
 
     `committed` maps segment numbers to segments. `inner` are the committed inner map nodes by (level, index), kept
-    in the slots of `index`. `stored` is the committed bytes of chunk data.
+    in the slots of `index`. `stored` is the committed bytes of chunk data, `section` what the entry says of them.
     """
 
     __slots__ = (
@@ -81,8 +93,10 @@ class FileContent:
             return content
         decoded = decode_content(section)
         content.section = section
-        content.key = objects.context.unwrap_file_key(inode_id, decoded.wrapped_key)
         content.stored = decoded.stored
+        if isinstance(decoded.map, InlineData):
+            return content
+        content.key = objects.context.unwrap_file_key(inode_id, decoded.wrapped_key)
         key = content.key.key
         if isinstance(decoded.map, InlineMap):
             name, seals, leaf = decoded.map
@@ -94,6 +108,11 @@ class FileContent:
             if content.loaded:
                 content.adopt_references(dict(decoded.map.references))
         return content
+
+    @property
+    def inline(self) -> bytes:
+        """The committed data of a very small file's only chunk, b"" if it is not in the entry; no segments then."""
+        return inline_data(self.section)
 
     def _new_segment(self, layer: Layer, number: int, place: dict[int, Segment] | None = None) -> Segment:
         if self.key is None:
@@ -117,9 +136,23 @@ class FileContent:
             if frozen is not None and number * CHUNKS_PER_SEGMENT < self.active.cut:
                 if number in frozen.fresh:
                     return frozen.fresh[number]
-                if any(chunk // CHUNKS_PER_SEGMENT == number for chunk in frozen.chunks):
+                if not frozen.inlined and self._checkpoint_needs(frozen, number):
                     layer = frozen
             return self._new_segment(layer, number)
+
+    def _checkpoint_needs(self, frozen: Layer, number: int) -> bool:
+        """Whether a checkpoint puts chunks in a segment, or may do so."""
+        if number == 0 and self.inline and frozen.cut > 0:
+            return True
+        return any(chunk // CHUNKS_PER_SEGMENT == number for chunk in frozen.chunks)
+
+    def claim_inline(self) -> bool:
+        """Have the frozen layer's data go to the entry; False if a segment was made for it already. Worker."""
+        frozen = self.frozen
+        assert frozen is not None
+        with self.objects.lock:
+            frozen.inlined = not frozen.fresh
+            return frozen.inlined
 
     def frozen_segment(self, number: int) -> Segment:
         """The segment the checkpoint worker puts the frozen chunks of segment `number` in."""
@@ -154,7 +187,7 @@ class FileContent:
             )  # fmt: skip
         self.loaded = True
 
-    def find(self, chunk: int) -> bytearray | SlotRef | None:
+    def find(self, chunk: int) -> bytes | bytearray | SlotRef | None:
         """A chunk's data or slot, None for a hole; raises NotReady if the map has to be loaded."""
         for layer in (self.active, self.frozen):
             if layer is None:
@@ -166,10 +199,12 @@ class FileContent:
                 return None
         return self.find_committed(chunk)
 
-    def find_committed(self, chunk: int) -> SlotRef | None:
-        """A chunk's committed slot, None for a hole; raises NotReady if the map has to be loaded."""
+    def find_committed(self, chunk: int) -> bytes | SlotRef | None:
+        """A chunk's committed slot or inline data, None for a hole; raises NotReady if the map has to be loaded."""
         if not self.loaded:
             raise NeedIndex(self)
+        if chunk == 0 and (data := self.inline):
+            return data
         number, index = divmod(chunk, CHUNKS_PER_SEGMENT)
         segment = self.committed.get(number)
         if segment is None:
@@ -275,6 +310,8 @@ class FileContent:
         return max(total, 0)
 
     def _committed_length(self, chunk: int) -> int:
+        if chunk == 0 and (data := self.inline):
+            return len(data)
         number, index = divmod(chunk, CHUNKS_PER_SEGMENT)
         segment = self.committed.get(number)
         entry = leaf_entry(segment.leaf, index) if segment is not None and segment.leaf is not None else None

@@ -4,14 +4,20 @@ from collections.abc import Iterator
 
 from vaultfs.sealing.entries import entry_id_and_mode
 
+# About what Python takes for a name and its entry, besides their bytes.
+_OVERHEAD = 150
+
 # A changed name holds an inode id, or this once it is gone.
 GONE = 0
 
 
 class Directory:
-    """`committed` maps names to encoded entries; `frozen` and `active` map changed names to inode ids or GONE."""
+    """`committed` maps names to encoded entries; `frozen` and `active` map changed names to inode ids or GONE.
 
-    __slots__ = ("_names_of_ids", "active", "committed", "count", "frozen", "id")
+    `size` is about the bytes of memory that the committed entries take.
+    """
+
+    __slots__ = ("_names_of_ids", "active", "committed", "count", "frozen", "id", "size")
 
     def __init__(self, id: int, committed: dict[bytes, bytes]) -> None:
         self.id = id
@@ -19,6 +25,7 @@ class Directory:
         self.frozen: dict[bytes, int] = {}
         self.active: dict[bytes, int] = {}
         self.count = len(committed)
+        self.size = sum([len(entry) + _OVERHEAD for entry in committed.values()])
         self._names_of_ids: dict[int, bytes] | None = None
 
     def find(self, name: bytes) -> int | bytes | None:
@@ -54,6 +61,8 @@ class Directory:
         self.frozen = {}
         committed, names = self.committed, self._names_of_ids
         for name, entry in items.items():
+            old = committed.get(name)
+            self.size += (len(entry) + _OVERHEAD if entry else 0) - (len(old) + _OVERHEAD if old is not None else 0)
             if entry:
                 committed[name] = entry
                 if names is not None:

@@ -33,7 +33,7 @@ def _next_chunk(content: FileContent, chunk: int, last: int) -> int | None:
     changed = {number // CHUNKS_PER_SEGMENT for layer in layers for number in layer.chunks}
     while chunk < last:
         number = chunk // CHUNKS_PER_SEGMENT
-        if number not in changed and content.segment(number) is None:
+        if number not in changed and content.segment(number) is None and (chunk or not content.inline):
             chunk = (number + 1) * CHUNKS_PER_SEGMENT
         elif content.find(chunk) is not None:
             return chunk

@@ -5,7 +5,6 @@ import stat
 from vaultfs.errors import InvalidArgument, IsADirectory, TooLarge, WriteFailed
 from vaultfs.format.constants import CHUNKS_PER_SEGMENT, MAX_FILE_SIZE, SLOT_OVERHEAD
 from vaultfs.format.layout import slot_size
-from vaultfs.sealing.maps import stored_size
 from vaultfs.sealing.records import Direct, SetXattr, Truncate, Write
 from vaultfs.vault.content import FileContent
 from vaultfs.vault.core import Core
@@ -177,7 +176,7 @@ def blocks(state: State, inode: Inode) -> int:
     if not stat.S_ISREG(inode.mode):
         return 0
     content = state.contents.get(inode.id)
-    stored = content.allocated() if content is not None else stored_size(inode.content)
+    stored = content.allocated() if content is not None else inode.stored
     return blocks_of(stored, inode.size)
 
 

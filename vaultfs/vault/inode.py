@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from vaultfs.sealing.entries import Entry, Xattrs
+from vaultfs.sealing.maps import stored_size
 
 
 class Inode:
@@ -50,6 +51,16 @@ class Inode:
     def content(self, section: bytes) -> None:
         self._entry = section
         self._start = 0
+
+    @property
+    def content_size(self) -> int:
+        """The length of that section, bytes."""
+        return len(self._entry) - self._start
+
+    @property
+    def stored(self) -> int:
+        """The bytes of chunk data a regular file had when it was last committed."""
+        return stored_size(self._entry, self._start)
 
     def share_content(self, entry: bytes) -> None:
         """Keep no second copy of the content, which is the end of this encoded entry: it is most of a small file."""

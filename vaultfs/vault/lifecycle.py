@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import stat
+from dataclasses import replace
 
 from vaultfs.crypto.aead import random_bytes
 from vaultfs.errors import (
@@ -113,6 +114,7 @@ def open_core(
     *,
     chunk_size: int,
     header_epoch: int,
+    inline_data: bool,
     read_only: bool,
     accept_rollback: bool,
     accept_damage: bool,
@@ -125,6 +127,8 @@ def open_core(
     Raises OpenError subclasses (PartlySynced, RollbackRefused, JournalDamaged), Damaged and OSError.
     """
     settings = settings.within(descriptor_limit())
+    if not inline_data:
+        settings = replace(settings, inline_data=0)
     handles = HandleCache(store, settings.open_objects)
     objects = Objects(store, handles, SealingContext(keys, chunk_size))
     roots = RootSlots(objects)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from vaultfs.errors import Damaged
 from vaultfs.format.layout import object_path, slot_offset
 from vaultfs.sealing.entries import Pointer, decode_entry, decode_head, entry_id_and_mode
-from vaultfs.sealing.maps import InlineMap, MapEntry, decode_content
+from vaultfs.sealing.maps import InlineData, InlineMap, MapEntry, decode_content
 from vaultfs.sealing.slots import stored_slot_size
 from vaultfs.vault.directory import Directory
 from vaultfs.vault.inode import Inode
@@ -126,7 +126,7 @@ def _content_extents(section: bytes, size: int, chunk_size: int) -> Iterator[Ext
         content = decode_content(section) if section else None
     except Damaged:
         return
-    if content is None:
+    if content is None or isinstance(content.map, InlineData):
         return
     # A file written in one go has its chunks in order from the first slot on.
     end = slot_offset(-(-min(content.stored, size) // chunk_size), chunk_size)

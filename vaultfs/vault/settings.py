@@ -30,10 +30,16 @@ class Settings:
     open_objects: int = 1024
     unsynced_soft: int = 768
     unsynced_hard: int = 6144
-    # Decoded inodes, files' maps and directory entries kept when nothing needs them.
+    # Decoded inodes, files' maps, bytes of entries that inodes keep and of directories kept when nothing needs them.
     inode_budget: int = 20000
     content_budget: int = 4096
-    entry_budget: int = 200000
+    entry_budget: int = 16 << 20
+    directory_budget: int = 64 << 20
+    # Directories read last that are kept in any case: an operation needs two and their shards, or it never ends.
+    fresh_directories: int = 8
+    # The largest data that goes to a file's entry, and up to how many bytes of entries in its directory.
+    inline_data: int = 16 << 10
+    inline_room: int = 256 << 10
     # A delta object is merged into its base past this size and this share of the base.
     delta_minimum: int = 64 << 10
     delta_share: float = 0.25

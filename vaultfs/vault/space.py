@@ -120,7 +120,7 @@ def _worst_case(epoch: Epoch, chunk_size: int) -> int:
     return (
         epoch.overlay_bytes
         + len(epoch.contents) * chunk_size
-        + len(epoch.inodes) * _PER_INODE
+        + sum(inode.content_size + _PER_INODE for inode in epoch.inodes.values())
         + entries * _PER_ENTRY
         + sum(epoch.renewed.values())
     )

@@ -66,6 +66,12 @@ class State:
         self.contents: dict[int, FileContent] = {}
         # How many there may be until those not in use are looked for.
         self._most_contents = settings.content_budget
+        # As of the last eviction, and what came in since: bytes of directories, and of the entries inodes keep.
+        self._directory_bytes = 0
+        self._entry_bytes = 0
+        self._most_inodes = settings.inode_budget
+        self._most_entry_bytes = settings.entry_budget
+        self._most_directory_bytes = settings.directory_budget
         self.opens: dict[int, int] = {}
         self.known: dict[int, int] = {}
         # Where to look for an inode that was evicted.
@@ -169,6 +175,7 @@ class State:
         shared = directory.id in SHARD_IDS
         inode = self.cache[entry.id] = inode_of_entry(entry, directory.id, name, shared)
         inode.share_content(encoded)
+        self._entry_bytes += len(encoded)
         return inode
 
     def shared_inode(self, inode_id: int) -> Inode:
@@ -207,6 +214,7 @@ class State:
             inode = self.find_inode(inode_id)
             if inode is not None and inode.content == head:
                 self.directories[inode_id] = directory
+                self._directory_bytes += directory.size
         return directory
 
     def changed_directory(self, inode_id: int) -> Directory:
@@ -252,13 +260,26 @@ class State:
 
     def evict(self) -> None:
         """Forget what is neither changed nor in use, if there is much of it; the kernel's inodes keep an address."""
-        settings = self.settings
-        if len(self.cache) > settings.inode_budget:
+        if len(self.cache) > self._most_inodes or self._entry_bytes > self._most_entry_bytes:
             self._evict_inodes()
-        if sum(len(directory.committed) for directory in self.directories.values()) > settings.entry_budget:
-            for inode_id in [key for key, value in self.directories.items() if not value.changed]:
-                if inode_id not in TOP_IDS:
-                    del self.directories[inode_id]
+        if self._directory_bytes > self._most_directory_bytes:
+            self._evict_directories()
+
+    def _evict_directories(self) -> None:
+        """Forget the entries of directories; not of the last few that were read, which somebody is about to use."""
+        idle = [key for key, value in self.directories.items() if not value.changed and key not in TOP_IDS]
+        for inode_id in idle[: max(len(idle) - self.settings.fresh_directories, 0)]:
+            del self.directories[inode_id]
+        self._directory_bytes = sum([directory.size for directory in self.directories.values()])
+        self._most_directory_bytes = self._directory_bytes + self.settings.directory_budget
+
+    def forget_inline(self, inode_id: int) -> None:
+        """Forget the content of a closed file whose data its entry has; it is made again in no time."""
+        content = self.contents.get(inode_id)
+        if content is None or not content.inline or content.changed or inode_id in self.active.contents:
+            return
+        if self.frozen is None or inode_id not in self.frozen.contents:
+            del self.contents[inode_id]
 
     def _evict_contents(self) -> None:
         """Forget the maps of files that are closed; each takes several times what its inode does."""
@@ -287,6 +308,9 @@ class State:
             inode = self.cache.pop(inode_id)
             if inode_id in self.known:
                 self.parents[inode_id] = inode.parent
+        self._entry_bytes = sum([inode.content_size for inode in self.cache.values()])
+        self._most_inodes = len(self.cache) + self.settings.inode_budget
+        self._most_entry_bytes = self._entry_bytes + self.settings.entry_budget
 
 
 SHARD_IDS = range(SHARD_BASE, SHARD_BASE + SHARED_SHARDS)

@@ -39,6 +39,7 @@ def _nobody_watches(done: int, total: int) -> None:
 class OpenOptions(NamedTuple):
     """How to open a vault.
 
+    With `inline_data` very small files' data goes to their directory entries, which not every vault may have.
     `memory` is where this machine notes the generations it has seen; `progress` is told how far recovery is.
     """
 
@@ -47,6 +48,7 @@ class OpenOptions(NamedTuple):
     read_only: bool = False
     accept_rollback: bool = False
     accept_damage: bool = False
+    inline_data: bool = True
     memory: GenerationMemory | None = None
     settings: Settings = DEFAULTS
     progress: Progress = _nobody_watches
@@ -120,6 +122,7 @@ class Vault:
             if (inode := self._state.find_inode(inode_id)) is not None and inode.nlink == 0:
                 namespace.purge_closed(self._core, inode_id)
             del self._state.opens[inode_id]
+            self._state.forget_inline(inode_id)
         else:
             self._state.opens[inode_id] -= 1
 

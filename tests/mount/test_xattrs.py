@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -127,3 +128,27 @@ def test_a_missing_label_is_said_to_be_unsupported_and_a_set_one_is_kept(folder:
     if os.geteuid() == 0:
         os.setxattr(file, "security.selinux", b"label")
         assert os.getxattr(file, "security.selinux") == b"label"
+
+
+def test_acls_of_files_that_were_only_listed(mounted_vault: MountedVault) -> None:
+    """`ls -l` asks for them of every file, before anything else has been asked about it."""
+    top = mounted_vault.path
+    entries = [(1, 6, -1), (2, 7, 1000), (4, 4, -1), (16, 7, -1), (32, 4, -1)]
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+    for name in ("plain", "listed", "linked"):
+        (top / name).touch()
+    os.link(top / "linked", top / "second name")
+    for name in ("listed", "linked"):
+        os.setxattr(top / name, "system.posix_acl_access", acl)
+    again = mounted_vault.remount()
+    try:
+        assert len(list(os.scandir(top))) >= 4
+        for name in ("listed", "linked", "second name"):
+            assert os.getxattr(top / name, "system.posix_acl_access") == acl
+        for name in ("system.posix_acl_access", "system.posix_acl_default", "user.none"):
+            with pytest.raises(OSError) as failure:
+                os.getxattr(top / "plain", name)
+            assert failure.value.errno == errno.ENODATA
+        again.unmount()
+    finally:
+        again.close()

@@ -9,6 +9,8 @@ from typing import TypeVar, TypeVarTuple
 # little longer: there are fewer of them, and whoever syncs mostly has nothing else to ask until it is done.
 QUICK_READ = 0.0004  # seconds
 QUICK_SYNC = 0.0015
+# As long as only one request is there, nobody but who asked is kept waiting by a somewhat slower read.
+QUICK_READ_ALONE = 0.002
 _WEIGHT = 0.125
 
 T = TypeVar("T")
@@ -16,19 +18,20 @@ Ts = TypeVarTuple("Ts")
 
 
 class Latency:
-    """A running average of how long waits of one sort take, and whether that is below `quick` seconds.
+    """A running average of how long waits of one sort take, and whether that is below so many seconds.
 
-    The disk counts as slow until measured.
+    `quick` is the limit, `quick_alone` the one for a request beside which there is no other. The disk counts as slow
+    until measured.
     """
 
-    def __init__(self, quick: float) -> None:
+    def __init__(self, quick: float, quick_alone: float) -> None:
         self._quick = quick
-        self._average = 10 * quick
+        self._quick_alone = quick_alone
+        self._average = 10 * quick_alone
 
-    @property
-    def is_quick(self) -> bool:
+    def is_quick(self, alone: bool) -> bool:
         """Whether to wait on the trio thread."""
-        return self._average < self._quick
+        return self._average < (self._quick_alone if alone else self._quick)
 
     def timed(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         """Call it, and learn from how long that takes. Any thread; of two calls at once one may not count."""

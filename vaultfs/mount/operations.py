@@ -21,7 +21,7 @@ from vaultfs.mount.settling import SETTLE, Settler
 from vaultfs.mount.syncing import Syncer
 from vaultfs.mount.translation import handler, waiting_handler
 from vaultfs.mount.workers import Workers
-from vaultfs.vault.acl import ACCESS
+from vaultfs.vault.acl import ACCESS, DEFAULT
 from vaultfs.vault.inode import Inode, SetAttr
 from vaultfs.vault.readplan import ReadPlan
 from vaultfs.vault.vault import Vault
@@ -29,6 +29,8 @@ from vaultfs.vault.vault import Vault
 _DOTS = (b".", b"..")
 # ls -l asks for it, file by file until it hears that there is no such thing on this filesystem.
 _LABEL = b"security.selinux"
+# It asks for these of each file as well, and most have none.
+_ACLS = (ACCESS, DEFAULT)
 # Bytes written until the disk is set to work on them. Left to the kernel it would idle until the fsync.
 _WRITE_BACK = 8 << 20
 
@@ -71,6 +73,7 @@ class VaultOperations(pyfuse3.Operations):
         self.requests = 0
         self.active = 0
         self.open_handles = 0
+        runner.is_alone = lambda: self.active <= 1
 
     def place(self, request: tuple[object, ...]) -> str:
         """Which path a request is about, from its arguments: an inode or handle, perhaps a name in it."""
@@ -258,6 +261,8 @@ class VaultOperations(pyfuse3.Operations):
     def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
         if inode == pyfuse3.ROOT_INODE and name == REKEY:
             return self._rekeyer.progress()
+        if name in _ACLS and not self._vault.may_have_xattrs(inode):
+            raise pyfuse3.FUSEError(errno.ENODATA)
         try:
             return self._vault.getxattr(inode, name)
         except NoAttribute:

@@ -6,7 +6,7 @@ from typing import TypeVar, TypeVarTuple
 import trio
 
 from vaultfs.mount.checkpointer import Checkpointer
-from vaultfs.mount.latency import QUICK_READ, QUICK_SYNC, Latency
+from vaultfs.mount.latency import QUICK_READ, QUICK_READ_ALONE, QUICK_SYNC, Latency
 from vaultfs.mount.workers import Workers
 from vaultfs.vault.waits import NeedCheckpoint, NotReady
 
@@ -24,9 +24,11 @@ class Runner:
 
     def __init__(self, workers: Workers, checkpointer: Checkpointer) -> None:
         self.workers = workers
-        self._reads = Latency(QUICK_READ)
-        self._syncs = Latency(QUICK_SYNC)
+        self._reads = Latency(QUICK_READ, QUICK_READ_ALONE)
+        self._syncs = Latency(QUICK_SYNC, QUICK_SYNC)
         self.checkpointer = checkpointer
+        # Tells whether the request that is answered is the only one.
+        self.is_alone: Callable[[], bool] = lambda: False
 
     async def run(self, operation: Callable[[*Ts], T], *args: *Ts) -> T:
         """The operation's result; does not yield to trio when everything is in memory."""
@@ -64,6 +66,6 @@ class Runner:
     async def _wait(self, latency: Latency, small: bool, function: Callable[[*Ts], T], *args: *Ts) -> T:
         if not small:
             return await self.workers.run(function, *args)
-        if latency.is_quick:
+        if latency.is_quick(self.is_alone()):
             return latency.timed(function, *args)
         return await self.workers.run(latency.timed, function, *args)

@@ -188,6 +188,11 @@ def entry_id_and_mode(data: bytes) -> tuple[int, int]:
     return inode_id, mode
 
 
+def may_have_xattrs(data: bytes) -> bool:
+    """Whether an encoded entry has extended attributes, or says nothing of them as a hard link's does."""
+    return not data or bool(data[0] & (_HAS_XATTRS | _SHARED))
+
+
 def encode_xattrs(xattrs: Xattrs) -> bytes:
     """Extended attributes as bytes, in name order."""
     return b"".join(

@@ -9,7 +9,7 @@ import stat
 
 from vaultfs.errors import Damaged, NotADirectory, NotFound
 from vaultfs.format.constants import FIRST_FREE_ID, ORPHANS_ID, ROOT_ID, SHARD_BASE, SHARED_ID, SHARED_SHARDS
-from vaultfs.sealing.entries import Glance, Pointer, decode_entry, entry_id_and_mode, glance
+from vaultfs.sealing.entries import Glance, Pointer, decode_entry, entry_id_and_mode, glance, may_have_xattrs
 from vaultfs.vault.content import FileContent, NeedIndex
 from vaultfs.vault.directory import Directory
 from vaultfs.vault.directory_load import NeedDirectory
@@ -167,6 +167,20 @@ class State:
             return None
         self.parents[seen.id] = directory_id
         return seen
+
+    def may_have_xattrs(self, inode_id: int) -> bool:
+        """Whether an inode has extended attributes, or that cannot be told without reading or decoding its entry.
+
+        `ls -l` asks for ACLs file by file, of inodes that are no more than encoded entries yet.
+        """
+        inode = self.find_inode(inode_id)
+        if inode is not None:
+            return bool(inode.xattrs)
+        directory = self.directories.get(self.parents.get(inode_id, 0))
+        if directory is None or self._is_gone(inode_id):
+            return True
+        name = directory.name_of(inode_id)
+        return name is None or may_have_xattrs(directory.committed[name])
 
     def _admit(self, directory: Directory, name: bytes, encoded: bytes) -> Inode:
         entry = decode_entry(encoded)

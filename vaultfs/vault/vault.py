@@ -271,6 +271,10 @@ class Vault:
         """Set an extended attribute; `flags` as in setxattr(2), `groups` those of a caller without privileges."""
         attributes.setxattr(self._core, inode_id, name, value, flags, groups)
 
+    def may_have_xattrs(self, inode_id: int) -> bool:
+        """False if it is known, without reading anything, that an inode has no extended attributes."""
+        return self._state.may_have_xattrs(inode_id)
+
     def listxattr(self, inode_id: int) -> list[bytes]:
         """The names of all extended attributes."""
         return sorted(self._state.inode(inode_id).xattrs)

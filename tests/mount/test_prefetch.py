@@ -77,6 +77,22 @@ def test_files_read_one_after_the_other_are_read_ahead_once_each(brought_in: lis
     assert len(paths) >= 190
 
 
+def test_larger_files_are_read_ahead_of_who_reads_small_ones(brought_in: list[tuple[str, int, int]]) -> None:
+    """Those that stand in their entries are never missed, and tell nevertheless that the folder is walked through."""
+    sizes = [20_000 if number % 5 == 4 else 100 for number in range(100)]
+    vault = vault_with({f"DCIM/photo{number:03}": bytes([1]) * size for number, size in enumerate(sizes)})
+    prefetcher = Prefetcher(vault.vault, AtOnce(1))
+    folder = vault.lookup(ROOT, b"DCIM").id
+    for position, (name, _) in enumerate(vault.list_directory(folder)):
+        inode = vault.lookup(folder, name)
+        is_small = inode.size == 100
+        assert vault.vault.read_plan(inode.id, 0, 4096).is_in_memory is is_small
+        ahead = len(brought_in)
+        prefetcher.read(inode.id, 0, 4096, missed=False, in_memory=is_small)
+        assert is_small or ahead > position // 5, "it was not brought in before"
+    assert len(brought_in) == 20
+
+
 def test_the_folders_of_a_listed_folder_are_read_ahead_once(brought_in: list[tuple[str, int, int]]) -> None:
     vault = vault_with({f"{number % 20}/photo{number}": bytes(100) for number in range(100)})
     vault.list_directory(ROOT)

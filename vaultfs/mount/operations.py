@@ -315,7 +315,7 @@ class VaultOperations(pyfuse3.Operations):
 
     async def _content(self, plan: ReadPlan) -> bytes:
         content = plan.run(False)
-        self._prefetcher.read(plan.inode_id, plan.offset, plan.size, content is None)
+        self._prefetcher.read(plan.inode_id, plan.offset, plan.size, content is None, plan.is_in_memory)
         if content is None:
             content = await self._wait(plan.size, plan.run, True)
         return cast(bytes, content)  # pyfuse3 takes any buffer, and says bytes

@@ -43,10 +43,14 @@ class Prefetcher:
         self._position = 0
         self._ahead = 0
 
-    def read(self, inode: int, offset: int, size: int, missed: bool) -> None:
-        """A read was answered; `missed` if the store had to be waited for."""
+    def read(self, inode: int, offset: int, size: int, missed: bool, in_memory: bool = False) -> None:
+        """A read was answered; `missed` if the store had to be waited for, `in_memory` if it had nothing to do with it.
+
+        What stands in its directory's entry is in memory as soon as its name is: nothing is missed, but who reads such
+        files one by one will want the larger ones between them too.
+        """
         if offset == 0:
-            self._first_read(inode, missed)
+            self._first_read(inode, missed or in_memory)
         stream = self._streams.get(inode)
         if stream is None:
             if missed:
@@ -103,7 +107,5 @@ class Prefetcher:
             return
         start = max(self._ahead, position + 1)
         self._ahead = position + 1 + _FILES_AHEAD
-        for first in range(start, self._ahead, _FILES_PER_JOB):
-            job = self._vault.files_ahead(first, min(_FILES_PER_JOB, self._ahead - first))
-            if job is not None:
-                self._workers.start(job)
+        for job in self._vault.files_ahead(start, self._ahead - start, _FILES_PER_JOB):
+            self._workers.start(job)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from vaultfs.errors import Damaged
 from vaultfs.format.constants import WRAPPED_KEY_SIZE
-from vaultfs.sealing.maps import stored_size
+from vaultfs.sealing.maps import inline_data_follows, stored_size
 
 _POINTER = struct.Struct("<HIQ")
 _FIXED = struct.Struct("<HIQIIIQqqqq")
@@ -19,6 +19,7 @@ _PART = struct.Struct("<16sQ16s")
 
 _HAS_DEVICE, _HAS_TARGET, _HAS_XATTRS, _HAS_CONTENT, _SHARED = 1, 2, 4, 8, 16
 _KNOWN = 31
+_ONLY_CONTENT = bytes((_HAS_CONTENT,))
 
 Xattrs = dict[bytes, bytes]
 _NO_XATTRS: Xattrs = {}  # one for all that have none: xattrs are values, never changed in place
@@ -186,6 +187,11 @@ def entry_id_and_mode(data: bytes) -> tuple[int, int]:
     except struct.error as error:
         raise Damaged("a directory entry is cut short") from error
     return inode_id, mode
+
+
+def has_inline_data(data: bytes) -> bool:
+    """Whether an encoded entry of a file has its data; False too if the file has xattrs, which stand before that."""
+    return data[:1] == _ONLY_CONTENT and inline_data_follows(data, _FIXED.size)
 
 
 def may_have_xattrs(data: bytes) -> bool:

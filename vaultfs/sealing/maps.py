@@ -135,6 +135,11 @@ def check_leaf(leaf: bytes, chunk_size: int) -> bytes:
     return leaf
 
 
+def inline_data_follows(data: bytes, start: int) -> bool:
+    """Whether a content section that begins at `start` has inline data."""
+    return data[start : start + 1] == _DATA
+
+
 def encode_node(references: list[tuple[int, NodeReference]]) -> bytes:
     """An inner node's plaintext."""
     return b"".join(_REFERENCE.pack(index, *reference) for index, reference in references)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from vaultfs.errors import Damaged
 from vaultfs.format.layout import object_path, slot_offset
-from vaultfs.sealing.entries import Pointer, decode_entry, decode_head, entry_id_and_mode
+from vaultfs.sealing.entries import Pointer, decode_entry, decode_head, entry_id_and_mode, has_inline_data
 from vaultfs.sealing.maps import InlineData, InlineMap, MapEntry, decode_content
 from vaultfs.sealing.slots import stored_slot_size
 from vaultfs.vault.directory import Directory
@@ -55,12 +55,15 @@ class Neighbours:
         return None if position is None else (directory.id, position)
 
     def entries(self, start: int, count: int) -> list[bytes]:
-        """The encoded entries of `count` names from a position on, in the directory last asked for."""
+        """The encoded entries of `count` names from a position on, in the directory last asked for.
+
+        Those of files without objects are left out.
+        """
         if self._directory is None:
             return []
         committed = self._directory.committed
         names = islice(self._names, start, start + count)
-        return [entry for name in names if (entry := committed.get(name)) is not None]
+        return [entry for name in names if (entry := committed.get(name)) is not None and not has_inline_data(entry)]
 
 
 def subdirectories(state: State, inode_id: int) -> list[bytes]:

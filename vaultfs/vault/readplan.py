@@ -92,6 +92,11 @@ class ReadPlan:
                 return None
         return view[: self.size]
 
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether nothing of it has to be read from a slot."""
+        return not any(isinstance(part, _Slots) for part in self._parts)
+
     def read_ahead(self) -> None:
         """Have what it reads from slots brought in, without waiting. Any thread."""
         chunk_size = self._objects.chunk_size

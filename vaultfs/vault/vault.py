@@ -323,10 +323,11 @@ class Vault:
         """(id of its directory, position among the names there) of a file, if that is known without reading."""
         return self._neighbours.position(inode_id)
 
-    def files_ahead(self, position: int, count: int) -> Callable[[], None] | None:
-        """Brings in the beginnings of files of the directory `position` was last asked about."""
+    def files_ahead(self, position: int, count: int, at_once: int) -> list[Callable[[], None]]:
+        """Each brings in the beginnings of `at_once` files, of `count` in the directory last asked about."""
         entries = self._neighbours.entries(position, count)
-        return partial(read_ahead_files, self._core.objects, entries) if entries else None
+        pieces = [entries[start : start + at_once] for start in range(0, len(entries), at_once)]
+        return [partial(read_ahead_files, self._core.objects, piece) for piece in pieces]
 
     def contents_ahead(self, inodes: Iterable[Inode], size: int) -> Callable[[], None]:
         """Brings in the first `size` bytes of these files."""

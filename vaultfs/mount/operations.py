@@ -22,6 +22,7 @@ from vaultfs.mount.syncing import Syncer
 from vaultfs.mount.translation import handler, waiting_handler
 from vaultfs.mount.workers import Workers
 from vaultfs.vault.acl import ACCESS, DEFAULT
+from vaultfs.vault.fileio import CAPABILITY
 from vaultfs.vault.inode import Inode, SetAttr
 from vaultfs.vault.readplan import ReadPlan
 from vaultfs.vault.vault import Vault
@@ -29,8 +30,8 @@ from vaultfs.vault.vault import Vault
 _DOTS = (b".", b"..")
 # ls -l asks for it, file by file until it hears that there is no such thing on this filesystem.
 _LABEL = b"security.selinux"
-# It asks for these of each file as well, and most have none.
-_ACLS = (ACCESS, DEFAULT)
+# It asks for the first two of each file as well, and the kernel for the last before a change of owner; most have none.
+_ASKED_OF_ALL = (ACCESS, DEFAULT, CAPABILITY)
 # Bytes written until the disk is set to work on them. Left to the kernel it would idle until the fsync.
 _WRITE_BACK = 8 << 20
 
@@ -261,7 +262,7 @@ class VaultOperations(pyfuse3.Operations):
     def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
         if inode == pyfuse3.ROOT_INODE and name == REKEY:
             return self._rekeyer.progress()
-        if name in _ACLS and not self._vault.may_have_xattrs(inode):
+        if name in _ASKED_OF_ALL and not self._vault.may_have_xattrs(inode):
             raise pyfuse3.FUSEError(errno.ENODATA)
         try:
             return self._vault.getxattr(inode, name)

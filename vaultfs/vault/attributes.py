@@ -22,39 +22,36 @@ _TIME_LIMIT = 2**63 - 1
 def setattr(core: Core, inode_id: int, change: SetAttr) -> Inode:
     """Change attributes, the size among them; raises FilesystemError or NotReady, and then nothing changed."""
     core.admit(_RECORD_ROOM)
+    wanted_mode, uid, gid, size, atime, mtime, ctime = change
     inode = core.state.inode(inode_id)
-    if change.size is not None:
+    if size is not None:
         fileio.drop_capability(core, inode)
-        fileio.truncate(core, inode_id, change.size)
-    drops_privileges = _drops_privileges(change)
+        fileio.truncate(core, inode_id, size)
+        inode = core.state.inode(inode_id)
+    # Set-id bits and capabilities fall for a new owner, and when nothing (but the ctime) is to change: the kernel asks
+    # for the latter for chown(2) with -1 for both, and before an unprivileged user's write.
+    has_new_owner = uid is not None or gid is not None
+    has_more = has_new_owner or wanted_mode is not None or atime is not None or mtime is not None
+    drops_privileges = has_new_owner or (size is None and not has_more)
     if drops_privileges:
         fileio.drop_capability(core, inode)
-    if drops_privileges or change != SetAttr(size=change.size):
-        inode = core.state.inode(inode_id)
-        mode = _new_mode(inode, change.mode, drops_privileges)
+    if drops_privileges or has_more or ctime is not None:
+        mode = _new_mode(inode, wanted_mode, drops_privileges)
         core.commit(
             SetAttributes(
                 inode_id,
                 mode,
-                inode.uid if change.uid is None else change.uid,
-                inode.gid if change.gid is None else change.gid,
-                inode.atime if change.atime is None else _time(change.atime),
-                inode.mtime if change.mtime is None else _time(change.mtime),
-                core.now() if change.ctime is None else _time(change.ctime),
+                inode.uid if uid is None else uid,
+                inode.gid if gid is None else gid,
+                inode.atime if atime is None else _time(atime),
+                inode.mtime if mtime is None else _time(mtime),
+                core.now() if ctime is None else _time(ctime),
             )
         )
-        if change.mode is not None and acl.ACCESS in inode.xattrs:
+        if wanted_mode is not None and acl.ACCESS in inode.xattrs:
             value = acl.with_mode(inode.xattrs[acl.ACCESS], mode)
             core.commit(SetXattr(inode_id, mode, core.now(), acl.ACCESS, value))
     return core.state.inode(inode_id)
-
-
-def _drops_privileges(change: SetAttr) -> bool:
-    """Whether set-id bits and capabilities fall: for a new owner, and when nothing (but the ctime) is to change.
-
-    The kernel asks for the latter for chown(2) with -1 for both, and before an unprivileged user's write.
-    """
-    return change.uid is not None or change.gid is not None or change == SetAttr(ctime=change.ctime)
 
 
 def _time(value: int) -> int:

@@ -78,7 +78,7 @@ def _no_space(error: OSError) -> NoSpace | OSError:
 class Journal:
     """`sequence` is the last record's, held ones included; `tag` is that of the last one written.
 
-    `synced` is the last sequence known to be durable.
+    `synced` is the last sequence known to be durable. `size` is the bytes of records in the live files.
     """
 
     def __init__(self, objects: Objects, number: int, sequence: int, tag: bytes, preallocation: int) -> None:
@@ -95,6 +95,7 @@ class Journal:
         self._held_attributes = 0
         self._preparing = threading.Lock()
         self._live: list[JournalFile] = []
+        self.size = 0
         self.sequence = sequence
         self.tag = tag
         self.synced = sequence
@@ -113,11 +114,6 @@ class Journal:
     def is_abandoned(self) -> bool:
         """Whether the last append failed, so that the next one needs a new file."""
         return self._abandoned
-
-    @property
-    def size(self) -> int:
-        """Bytes of records in the live files."""
-        return sum([journal.end for journal in self._live])  # a list: each change asks, and a generator takes longer
 
     def start(self) -> JournalStart:
         """What a root that contains everything up to now says of the journal that follows it; nothing may be held."""
@@ -176,6 +172,7 @@ class Journal:
         except OSError as error:
             self._abandoned = True
             raise _no_space(error) from error
+        self.size += end - journal.end
         journal.end = end
         self.tag = tag
 
@@ -236,6 +233,7 @@ class Journal:
             self.prepare()
         assert self._spare is not None
         self._live.append(self._spare)
+        self.size += self._spare.end
         self._spare = None
         self._abandoned = False
         self._objects.names.use(self.active.header.secret)
@@ -266,6 +264,7 @@ class Journal:
         self.synced = max(self.synced, start.sequence)
         done = [journal for journal in self._live if journal.header.number < start.number]
         self._live = self._live[len(done) :]
+        self.size -= sum(journal.end for journal in done)
         return done
 
     def recycle(self, done: list[JournalFile]) -> None:
@@ -296,4 +295,4 @@ class Journal:
             self._objects.store.delete(journal.path)
         for path in self._recyclable:
             self._objects.store.delete(path)
-        self._live, self._spare, self._recyclable = [], None, []
+        self._live, self._spare, self._recyclable, self.size = [], None, [], 0

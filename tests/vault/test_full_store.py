@@ -13,7 +13,9 @@ from tests.vault.harness import KEYS, ROOT, open_inline
 from tests.vault.walker import assert_clean
 from vaultfs.errors import NoSpace
 from vaultfs.format.layout import BALLAST_PATH
+from vaultfs.sealing.entries import decode_head
 from vaultfs.vault.inline import Inline
+from vaultfs.vault.inode import SetAttr
 from vaultfs.vault.settings import Settings
 from vaultfs.vault.vault import OpenOptions, Vault
 
@@ -161,6 +163,28 @@ def test_a_vault_without_a_free_byte_is_closed_in_the_journals_free_end(kept: Ke
     assert_clean(kept.store)
     kept.reopen()
     kept.check()
+
+
+def test_a_directory_far_above_that_is_due_to_be_rewritten_counts() -> None:
+    settings = Settings(checkpoint_age=1e9, journal_preallocation=0, ballast_size=0, delta_minimum=4096)
+    kept = Kept(OpenOptions(settings=settings))
+    vault = kept.vault
+    above = vault.create_inode(ROOT, b"above", stat.S_IFDIR | 0o700).id
+    for number in range(1000):
+        vault.create_inode(above, b"%d" % number, stat.S_IFLNK | 0o777, target=b"x" * 200)
+    folder = vault.create_inode(above, b"folder", stat.S_IFDIR | 0o700).id
+    file = vault.create_inode(folder, b"file", stat.S_IFREG | 0o600).id
+    assert vault.vault.checkpoint()
+    live = decode_head(vault.getattr(above).content).live
+    assert live > 250_000
+    reserved = []
+    for number in range(220):
+        vault.write(file, 0, b"a change")
+        reserved.append(kept.vault.vault._core.space._reserved())
+        vault.setattr(vault.lookup(above, b"%d" % number).id, SetAttr(mtime=5))
+        assert vault.vault.checkpoint()
+    assert max(reserved) - min(reserved) >= live, "its delta was full at some time"
+    assert sum(each - min(reserved) >= live for each in reserved) < 20
 
 
 @pytest.mark.expects_log("root could not be written")

@@ -281,3 +281,23 @@ def test_memory_does_not_grow_with_what_was_read(store: MemoryStore) -> None:
             vault.vault.evict()
         assert sum(directory.size for directory in state.directories.values()) < 60_000
         assert sum(inode.content_size for inode in state.cache.values()) < 30_000
+
+
+def test_memory_does_not_grow_with_what_was_written(store: MemoryStore) -> None:
+    settings = Settings(checkpoint_age=1e9, entry_budget=8000, directory_budget=30_000, fresh_directories=2)
+    vault = open_inline(store, OPENING._replace(settings=settings))
+    state = vault.vault._state
+    for number in range(40):
+        folder = vault.create_inode(ROOT, b"%d" % number, stat.S_IFDIR | 0o700).id
+        for inner in range(10):
+            new_file(vault, b"%d" % inner, some_bytes(250, number * 10 + inner), folder)
+        checkpoint(vault)
+        vault.vault.evict()
+        assert not state.contents
+        assert sum(directory.size for directory in state.directories.values()) < 60_000
+        assert sum(inode.content_size for inode in state.cache.values()) < 30_000
+    for number in range(40):
+        folder = vault.lookup(ROOT, b"%d" % number).id
+        for inner in range(10):
+            file = vault.lookup(folder, b"%d" % inner).id
+            assert vault.read(file, 0, 500) == some_bytes(250, number * 10 + inner)

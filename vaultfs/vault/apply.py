@@ -145,6 +145,10 @@ def _ready_to_drop(state: State, inode: Inode) -> None:
 
 
 def _drop_link(state: State, inode: Inode, time: int, purge: bool) -> None:
+    if purge and not inode.shared:
+        # Its only name is gone and nobody uses it: it need not be an orphan first.
+        _erase(state, inode)
+        return
     inode = state.edit(inode.id)
     inode.ctime = time
     inode.nlink = 0 if stat.S_ISDIR(inode.mode) else inode.nlink - 1
@@ -165,6 +169,10 @@ def _purge(state: State, inode: Inode) -> None:
     orphans.remove(hidden_name(inode.id))
     if shard is not None:
         shard.remove(inode.name)
+    _erase(state, inode)
+
+
+def _erase(state: State, inode: Inode) -> None:
     epoch = state.active
     if stat.S_ISDIR(inode.mode):
         epoch.purged_directories[inode.id] = inode.content

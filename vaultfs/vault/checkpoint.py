@@ -214,12 +214,14 @@ class Checkpoint:
         state.frozen = None
         for content in result.contents:
             content.content.thaw(content)
-            set_content(state, content.content.id, content.section)
+            state.set_content(content.content.id, content.section)
+            if content.content.id not in state.opens:
+                state.forget_inline(content.content.id)
         for directory in result.directories:
-            set_content(state, directory.inode_id, directory.head)
+            state.set_content(directory.inode_id, directory.head)
             loaded = state.directories.get(directory.inode_id)
             if loaded is not None:
-                loaded.thaw(directory.items)
+                state.thaw_directory(loaded, directory.items)
         for changed in epoch.contents.values():
             changed.settle(self.plan.start.sequence)
         self._free_slots(result.contents)
@@ -237,16 +239,6 @@ class Checkpoint:
         """Delete the objects that were let go; one that will not go is left for a check to find. Worker."""
         assert self.result is not None
         delete_objects(self._state, self.result.let_go)
-
-
-def set_content(state: State, inode_id: int, section: bytes) -> None:
-    """Note an inode's committed content section in every version of it that is in memory. Owner thread."""
-    for versions in (state.active.inodes, state.cache):
-        inode = versions.get(inode_id)
-        if inode is not None:
-            inode.content = section
-    if inode_id in state.active.purged_directories:
-        state.active.purged_directories[inode_id] = section
 
 
 def delete_objects(state: State, names: list[bytes] | tuple[bytes, ...]) -> None:

@@ -80,7 +80,7 @@ class ContentWriter:
     def _inline_data(self) -> bytearray | None:
         """All that the file holds, if that goes to its entry."""
         data = self._chunks.get(0)
-        if not isinstance(data, bytearray) or any(chunk and value for chunk, value in self._chunks.items()):
+        if not data or not isinstance(data, bytearray) or any(chunk and value for chunk, value in self._chunks.items()):
             return None
         # A checkpoint that is tried again does what it did before: writes go by that meanwhile.
         inlined = self._layer.inlined or (self._may_inline(len(data)) and self._content.claim_inline())

@@ -68,14 +68,14 @@ class DirectoryWriter:
             return renewed
         size = sum(item_size(name, entry) for name, entry in self._items.items())
         live, count = self._live_after(head)
-        if head.delta is None and head.base.length + size <= max(self._settings.delta_minimum, 2 * live):
-            if head.base.length <= self._settings.delta_minimum:
-                return self._done(head._replace(live=live, entries=count, base=self._append(head.base)), [])
-            return self._done(head._replace(live=live, entries=count, delta=self._new_object(self._items)), [])
-        delta_limit = max(self._settings.delta_minimum, int(self._settings.delta_share * head.base.length))
-        if head.delta is not None and head.delta.length + size <= delta_limit:
-            return self._done(head._replace(live=live, entries=count, delta=self._append(head.delta)), [])
-        return self._rewrite(directory_objects(self._inode.content))
+        if is_rewritten(head, live, size, self._settings):
+            return self._rewrite(directory_objects(self._inode.content))
+        head = head._replace(live=live, entries=count)
+        if head.delta is not None:
+            return self._done(head._replace(delta=self._append(head.delta)), [])
+        if head.base.length <= self._settings.delta_minimum:
+            return self._done(head._replace(base=self._append(head.base)), [])
+        return self._done(head._replace(delta=self._new_object(self._items)), [])
 
     def _renew(self) -> DirectoryCommit | None:
         """Write a directory from before a change of the master key anew, under a key of its own that is new as well.
@@ -161,6 +161,13 @@ class DirectoryWriter:
         self._made.append(name)
         objects.handles.write(path, [seal_object_header(objects.context, name, header, KEY_EPOCH), frames], 0)
         return Part(name, OBJECT_HEADER_SIZE + len(frames), tag)
+
+
+def is_rewritten(head: Head, live: int, size: int, settings: Settings) -> bool:
+    """Whether `size` bytes of changes, after which `live` are of use, make a directory be written anew as a whole."""
+    if head.delta is None:
+        return head.base.length + size > max(settings.delta_minimum, 2 * live)
+    return head.delta.length + size > max(settings.delta_minimum, int(settings.delta_share * head.base.length))
 
 
 def directory_objects(head: bytes) -> list[bytes]:

@@ -69,11 +69,13 @@ class Inode:
 
     def copy(self) -> "Inode":
         """A second inode with the same values; attributes are values, never changed in place."""
-        return Inode(
+        copy = Inode(
             self.id, self.mode, self.uid, self.gid, self.nlink, self.size, self.atime, self.mtime, self.ctime,
-            self.birthtime, self.device, self.target, self.xattrs, self.content,
+            self.birthtime, self.device, self.target, self.xattrs, b"",
             self.parent, self.name, self.shared,
         )  # fmt: skip
+        copy._entry, copy._start = self._entry, self._start
+        return copy
 
     def entry(self, content: bytes) -> Entry:
         """The directory entry for this inode, with the given content section."""

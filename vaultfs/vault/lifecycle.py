@@ -57,6 +57,7 @@ from vaultfs.vault.recovery import (
     delete_strays,
     explain,
     journal_numbers,
+    named_objects,
     read_journals,
 )
 from vaultfs.vault.roots import NO_ROOT_VERIFIES, RootSlots
@@ -316,22 +317,22 @@ class _Opening:
     def _commit(self) -> None:
         core = self._core
         self._sync_kept()
-        self._delete_strays()
         if self._journals is not None and core.space.is_scarce:
+            # Only what no record names: should this opening fail, the next may find content that arrived meanwhile.
+            self._delete_strays(self._journals, self._kept | named_objects(self._journals))
             cut_free_ends(core.objects, self._journals)
         core.rotate_journal()
         if core.state.active.empty:
             clean_end(core, self._checkpointer)
         elif not self._checkpointer.run(clean=True):
             raise WriteFailed(core.read_only_reason or "the recovered state could not be written")
+        if self._journals is not None:
+            self._delete_strays(self._journals, self._kept)
         core.journal.remove_all()
 
-    def _delete_strays(self) -> None:
-        """Delete what no record names before anything is written: a full store has no room for both."""
-        if self._journals is None:
-            return
+    def _delete_strays(self, journals: JournalRecords, kept: set[bytes]) -> None:
         core = self._core
-        strays = delete_strays(core.objects, self._journals.headers, self._kept, core.settings.recovery_name_gap)
+        strays = delete_strays(core.objects, journals.headers, kept, core.settings.recovery_name_gap)
         if strays:
             log.info("deleted %d objects of unfinished changes", strays)
 

@@ -309,6 +309,11 @@ class Replay:
         return True
 
 
+def named_objects(journals: JournalRecords) -> set[bytes]:
+    """The names of all objects that records say something of, whether or not they could be applied."""
+    return {direct.object for _, record in journals.records if isinstance(record, Write) for direct in record.direct}
+
+
 def cut_free_ends(objects: Objects, journals: JournalRecords) -> None:
     """Give up the room behind the records of journals that are whole: a full store may have no other. Raises OSError.
 

@@ -2,12 +2,15 @@
 
 import errno
 import logging
+import threading
 import time
 
 from vaultfs.crypto.aead import random_bytes
 from vaultfs.errors import NoSpace
 from vaultfs.format.layout import BALLAST_PATH
+from vaultfs.sealing.entries import decode_head
 from vaultfs.store.api import Store
+from vaultfs.vault.commit_directories import is_rewritten
 from vaultfs.vault.settings import Settings
 from vaultfs.vault.state import Epoch, State
 
@@ -16,7 +19,7 @@ log = logging.getLogger("vaultfs.vault")
 # Roots, journal headers, a node or two.
 _CONSTANT = 1 << 20
 _PER_INODE = 512
-_PER_ENTRY = 320
+_PER_NAME = 270
 _REFRESH_SECONDS = 1.0
 _AMPLE = 256 << 20
 
@@ -38,6 +41,7 @@ class SpaceKeeper:
         self._settings = settings
         self._state = state
         self._owed = 0
+        self._keeping = threading.Lock()
         self._available = 0
         self._spent = 0
         self._refreshed = 0.0
@@ -77,15 +81,16 @@ class SpaceKeeper:
         epochs = [self._state.active]
         if self._state.frozen is not None:
             epochs.append(self._state.frozen)
-        return _CONSTANT + sum(_worst_case(epoch, self._state.objects.chunk_size) for epoch in epochs)
+        return _CONSTANT + sum(_worst_case(epoch, self._state) for epoch in epochs)
 
     def release_ballast(self) -> bool:
         """Give up the ballast for a checkpoint that found no room; False if there is none."""
-        try:
-            self._store.delete(BALLAST_PATH)
-        except FileNotFoundError:
-            return False
-        self._owed = self._ballast_size()
+        with self._keeping:
+            try:
+                self._store.delete(BALLAST_PATH)
+            except FileNotFoundError:
+                return False
+            self._owed = self._ballast_size()
         self._refreshed = 0.0
         log.warning("the store is full; its ballast was released so that what is accepted can be written")
         return True
@@ -93,11 +98,14 @@ class SpaceKeeper:
     def keep_ballast(self) -> None:
         """Write the ballast if it is not there and there is room. Any thread; a full disk is no error here."""
         size = self._ballast_size()
-        if not size or self._store.exists(BALLAST_PATH):
-            return
-        self._owed = size
-        if self._store.space().available < 2 * size:
-            return
+        with self._keeping:
+            if not size or self._store.exists(BALLAST_PATH):
+                return
+            self._owed = size
+            if self._store.space().available >= 2 * size:
+                self._write_ballast(size)
+
+    def _write_ballast(self, size: int) -> None:
         file = self._store.create(BALLAST_PATH)
         try:
             # Random, lest a store that compresses gives it no room at all.
@@ -115,12 +123,37 @@ class SpaceKeeper:
         return min(self._settings.ballast_size, self._store.space().total // _BALLAST_SHARE)
 
 
-def _worst_case(epoch: Epoch, chunk_size: int) -> int:
-    entries = sum(len(directory.committed) for directory in epoch.directories.values())
+def _worst_case(epoch: Epoch, state: State) -> int:
+    """Bytes a checkpoint of the epoch may write: content, changed entries, directories that have to be rewritten."""
+    changed: dict[int, int] = {}
+    for inode in epoch.inodes.values():
+        changed[inode.parent] = changed.get(inode.parent, 0) + inode.content_size + _PER_INODE
+    for directory in epoch.directories.values():
+        names = len(directory.active) + len(directory.frozen)
+        changed[directory.id] = changed.get(directory.id, 0) + names * _PER_NAME
+    for inode_id in list(changed):
+        _close_upwards(state, inode_id, changed)
     return (
         epoch.overlay_bytes
-        + len(epoch.contents) * chunk_size
-        + sum(inode.content_size + _PER_INODE for inode in epoch.inodes.values())
-        + entries * _PER_ENTRY
+        + len(epoch.contents) * state.objects.chunk_size
+        + sum(changed.values())
+        + sum(_rewritten(state, inode_id, size + epoch.overlay_bytes) for inode_id, size in changed.items())
         + sum(epoch.renewed.values())
     )
+
+
+def _close_upwards(state: State, inode_id: int, changed: dict[int, int]) -> None:
+    """A directory that changes gets a new head, so its entry in the directory above changes too."""
+    inode = state.find_inode(inode_id)
+    while inode is not None and inode.parent not in changed:
+        changed[inode.parent] = _PER_INODE
+        inode = state.find_inode(inode.parent)
+
+
+def _rewritten(state: State, inode_id: int, size: int) -> int:
+    """The bytes of a directory's entries if so many of changes make it be written anew, else 0."""
+    inode = state.find_inode(inode_id)
+    if inode is None or not inode.content:
+        return 0  # what is new in all is changed in all
+    head = decode_head(inode.content)
+    return head.live if is_rewritten(head, head.live, size, state.settings) else 0

@@ -168,6 +168,23 @@ class State:
         self.parents[seen.id] = directory_id
         return seen
 
+    def thaw_directory(self, directory: Directory, items: dict[bytes, bytes]) -> None:
+        """Have a directory take over what a checkpoint committed of it."""
+        before = directory.size
+        directory.thaw(items)
+        self._directory_bytes += directory.size - before
+
+    def set_content(self, inode_id: int, section: bytes) -> None:
+        """Note an inode's committed content section in every version of it that is in memory."""
+        cached, active = self.cache.get(inode_id), self.active.inodes.get(inode_id)
+        if cached is not None:
+            cached.content = section
+            self._entry_bytes += len(section)
+        if active is not None:
+            active.content = section
+        if inode_id in self.active.purged_directories:
+            self.active.purged_directories[inode_id] = section
+
     def may_have_xattrs(self, inode_id: int) -> bool:
         """Whether an inode has extended attributes, or that cannot be told without reading or decoding its entry.
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from vaultfs.errors import Damaged
 from vaultfs.format.constants import WRAPPED_KEY_SIZE
-from vaultfs.sealing.maps import inline_data_follows, stored_size
+from vaultfs.sealing.maps import has_data, stored_size
 
 _POINTER = struct.Struct("<HIQ")
 _FIXED = struct.Struct("<HIQIIIQqqqq")
@@ -191,7 +191,7 @@ def entry_id_and_mode(data: bytes) -> tuple[int, int]:
 
 def has_inline_data(data: bytes) -> bool:
     """Whether an encoded entry of a file has its data; False too if the file has xattrs, which stand before that."""
-    return data[:1] == _ONLY_CONTENT and inline_data_follows(data, _FIXED.size)
+    return data[:1] == _ONLY_CONTENT and has_data(data, _FIXED.size)
 
 
 def may_have_xattrs(data: bytes) -> bool:

@@ -90,9 +90,14 @@ def encode_inline_data(data: bytes | bytearray) -> bytes:
     return _DATA + data
 
 
+def has_data(section: bytes, start: int = 0) -> bool:
+    """Whether data stands in a content section; it is `section` from `start` on, and may be empty."""
+    return section[start : start + 1] == _DATA
+
+
 def inline_data(section: bytes) -> bytes:
     """The data that stands in a content section, b"" if none does."""
-    return section[1:] if section[:1] == _DATA else b""
+    return section[1:] if has_data(section) else b""
 
 
 def leaf_entry(leaf: bytes | bytearray, index: int) -> MapEntry | None:
@@ -135,11 +140,6 @@ def check_leaf(leaf: bytes, chunk_size: int) -> bytes:
     return leaf
 
 
-def inline_data_follows(data: bytes, start: int) -> bool:
-    """Whether a content section that begins at `start` has inline data."""
-    return data[start : start + 1] == _DATA
-
-
 def encode_node(references: list[tuple[int, NodeReference]]) -> bytes:
     """An inner node's plaintext."""
     return b"".join(_REFERENCE.pack(index, *reference) for index, reference in references)
@@ -180,7 +180,7 @@ def encode_content(section: ContentSection) -> bytes:
 
 def decode_content(data: bytes) -> ContentSection:
     """Read a content section; raises Damaged if its shape is wrong."""
-    if data[:1] == _DATA:
+    if has_data(data):
         size = len(data) - 1
         if not 0 < size <= INLINE_DATA:
             raise Damaged("inline data has an impossible length")
@@ -211,7 +211,7 @@ def stored_size(data: bytes, start: int = 0) -> int:
     """
     if len(data) == start:
         return 0
-    if data[start] == _DATA_TAG:
+    if has_data(data, start):
         return len(data) - start - 1
     if len(data) < start + _COMMON.size:
         raise Damaged("a content section is cut short")

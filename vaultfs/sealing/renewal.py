@@ -9,7 +9,7 @@ from vaultfs.errors import Damaged
 from vaultfs.format.constants import WRAPPED_KEY_SIZE
 from vaultfs.sealing.context import SealingContext
 from vaultfs.sealing.entries import Entry, Pointer, decode_entry
-from vaultfs.sealing.maps import inline_data
+from vaultfs.sealing.maps import has_data
 
 # A file's content section says first of which form it is.
 _IN_FILE = slice(1, 1 + WRAPPED_KEY_SIZE)
@@ -18,15 +18,16 @@ _IN_HEAD = slice(0, WRAPPED_KEY_SIZE)
 
 def is_outdated(context: SealingContext, entry: Entry) -> bool:
     """Whether the key of a file or directory opens under the previous master key alone."""
-    place = _IN_HEAD if stat.S_ISDIR(entry.mode) else _IN_FILE
-    if not stat.S_ISDIR(entry.mode) and inline_data(entry.content):
+    is_directory = stat.S_ISDIR(entry.mode)
+    if not is_directory and has_data(entry.content):
         return False
+    place = _IN_HEAD if is_directory else _IN_FILE
     return bool(entry.content) and _renewed_key(context, entry.id, entry.content[place]) is not None
 
 
 def renew_section(context: SealingContext, inode_id: int, mode: int, section: bytes) -> bytes:
     """A file's content section with its key wrapped under the present master key; any other section as it is."""
-    if context.previous is None or not section or not stat.S_ISREG(mode) or inline_data(section):
+    if context.previous is None or not section or not stat.S_ISREG(mode) or has_data(section):
         return section
     renewed = _renewed_key(context, inode_id, section[_IN_FILE])
     return section if renewed is None else section[: _IN_FILE.start] + renewed + section[_IN_FILE.stop :]

@@ -3,10 +3,12 @@
 import argparse
 import shlex
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaultfs.cli import expectations, opening, passwords, upkeep
+from vaultfs.cli.meanwhile import imported_meanwhile
 from vaultfs.cli.mountoptions import MountRequest, apply, parse_time
 from vaultfs.cli.output import Output
 from vaultfs.errors import FuseUnavailable
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
     from vaultfs.keys.header import Unlocked
     from vaultfs.mount.options import MountOptions
 
+# Unlocking needs this, which is imported while there is one thread; then serving needs these, a third of a second of
+# imports, which is as long as the password takes.
+_UNLOCKING = "vaultfs.crypto.pycryptodome"
+_SERVING = ("vaultfs.crypto.aead_openssl", "vaultfs.mount.session", "vaultfs.mount.daemon")
 SUMMARY = "Open a vault as a directory."
 
 
@@ -80,7 +86,9 @@ def run(args: argparse.Namespace, out: Output) -> None:
     loaded = opening.load_header(path, out)
     expectations.check_id(args, loaded.header.vault_id)
     opening.refuse_if_open(path, write=not request.read_only)
-    unlocked = opening.unlock(loaded, source, out)
+    import_module(_UNLOCKING)
+    with imported_meanwhile(*_SERVING):
+        unlocked = opening.unlock(loaded, source, out)
     if args.anchor is not None:
         take_anchor(args.anchor, unlocked.header.vault_id)
     harden()
@@ -101,10 +109,11 @@ def run(args: argparse.Namespace, out: Output) -> None:
     if args.foreground:
         work(lambda: out.say(f"{path} is open on {mountpoint}. {hint}, or Ctrl-C"))
         return
-    from vaultfs.mount.daemon import run_in_background
+    from vaultfs.mount.daemon import leave, run_in_background
 
     run_in_background(work)
     out.say(f"{path} is open on {mountpoint}. {hint}")
+    leave()
 
 
 def _serve(

@@ -1,6 +1,7 @@
-"""What is used of pycryptodome, by way of ctypes: with cffi it would parse C declarations first, for 30 ms or more.
+"""What is used of pycryptodome, loaded by ctypes and without asking what kind of system this is.
 
-Whoever gives a password waits for that.
+With cffi it would parse C declarations first, for 30 ms or more, and to learn that programs are ELF files here it would
+run file(1), for another 20. Whoever gives a password waits for that. Import it while there is one thread.
 """
 
 import sys
@@ -10,6 +11,9 @@ _CFFI = "cffi"
 _known = sys.modules.get(_CFFI)
 sys.modules[_CFFI] = None  # type: ignore[assignment]  # importing it fails now, and pycryptodome does without
 try:
+    from Crypto.Util import _raw_api
+
+    vars(_raw_api).get("cached_architecture", [])[:] = ("64bit", "ELF")  # as platform.architecture() would say it
     from Crypto.Cipher import AES
     from Crypto.Hash import SHA256
     from Crypto.Protocol.KDF import HKDF, scrypt

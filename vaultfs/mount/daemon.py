@@ -48,6 +48,15 @@ def run_in_background(work: Callable[[Callable[[], None]], None]) -> int:
     return child
 
 
+def leave() -> NoReturn:
+    """End this process with success, at once: taking apart what was imported for its child takes a tenth of a second.
+
+    What it has printed is flushed; nothing else of it is finished, so it may not have threads or files half written.
+    """
+    _flush()
+    os._exit(0)
+
+
 def log_to_system() -> None:
     """Send the log to syslog or the journal through /dev/log; to nowhere if there is neither."""
     root = logging.getLogger()

@@ -13,6 +13,7 @@ from tests.support.faultystore import Fault, FaultyStore
 from tests.support.memorystore import MemoryStore
 from tests.vault.harness import ROOT, new_store, nothing_loaded_late, open_inline, small_limits
 from tests.vault.walker import assert_clean, object_names
+from vaultfs.sealing.maps import ONE_CHUNK_SIZE, has_data
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.inode import SetAttr
 from vaultfs.vault.settings import Settings
@@ -250,6 +251,25 @@ def test_a_directory_takes_only_so_much_data(store: MemoryStore, vault: Inline) 
     again.vault.close()
     assert len(object_names(store)) > outside + 10, "the entries took all the room there is"
     assert_clean(store, CHUNK)
+
+
+def test_data_no_longer_than_to_say_where_it_is_is_always_taken(store: MemoryStore, vault: Inline) -> None:
+    for number in range(100):
+        new_file(vault, b"%d" % number, some_bytes(250, number))
+    checkpoint(vault)
+    full = object_names(store)
+    for number in range(100, 200):
+        new_file(vault, b"%d" % number, some_bytes(ONE_CHUNK_SIZE - 1, number))
+    new_file(vault, b"more", some_bytes(ONE_CHUNK_SIZE))
+    vault.vault.close()
+    assert len(object_names(store)) <= len(full) + 2, "the larger one, and perhaps the directory's delta"
+    assert_clean(store, CHUNK)
+    again = reopened(store)
+    for number in range(200):
+        assert content(again, b"%d" % number) == some_bytes(250 if number < 100 else ONE_CHUNK_SIZE - 1, number)
+    sections = [again.lookup(ROOT, name).content for name in (b"99", b"more", b"100")]
+    assert [len(section) for section in sections] == [ONE_CHUNK_SIZE] * 3
+    assert [has_data(section) for section in sections] == [False, False, True]
 
 
 def test_a_vault_from_before_keeps_all_data_in_objects(store: MemoryStore) -> None:

@@ -31,6 +31,8 @@ _DATA = bytes((_DATA_TAG,))
 assert _ENTRY.size == MAP_ENTRY_SIZE
 
 HOLE = bytes(MAP_ENTRY_SIZE)
+ONE_CHUNK_SIZE = _COMMON.size + _INLINE.size + _ENTRY.size
+"""The bytes of the content section of a file with one chunk in an object."""
 
 
 class MapEntry(NamedTuple):

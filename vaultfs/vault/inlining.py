@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from vaultfs.sealing.entries import decode_head
+from vaultfs.sealing.maps import ONE_CHUNK_SIZE
 from vaultfs.vault.directory import Directory
 from vaultfs.vault.inode import Inode
 from vaultfs.vault.settings import Settings
@@ -12,7 +13,7 @@ class Inlining:
     """For one checkpoint: `inodes` are those that change, `directories` those that are written, with their entries.
 
     A directory is read whole to find a name in it, and a change to it is copied again when its delta is merged: past
-    `inline_room` bytes of entries, what is in the files stays out of it.
+    `inline_room` bytes of entries, what is in the files stays out of it, unless to say where that is takes as much.
     """
 
     def __init__(
@@ -28,7 +29,10 @@ class Inlining:
     def take(self, inode_id: int, size: int) -> bool:
         """Whether `size` bytes of a file may go to its entry; counts them if so."""
         inode = self._inodes.get(inode_id)
-        if inode is None or size > self._most or size > self._room.get(inode.parent, 0):
+        if inode is None or size > self._most:
             return False
-        self._room[inode.parent] -= size
+        room = self._room.get(inode.parent, 0)
+        if size > room and size >= ONE_CHUNK_SIZE:
+            return False
+        self._room[inode.parent] = room - size
         return True

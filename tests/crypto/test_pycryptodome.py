@@ -17,3 +17,13 @@ def test_it_is_loaded_without_parsing_c(before: str) -> None:
         "assert globals().get('known', cffi) is cffi"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_no_other_program_is_run_for_it() -> None:
+    program = (
+        "import sys; started = []; "
+        "sys.addaudithook(lambda event, args: started.append(args) if event == 'subprocess.Popen' else None); "
+        "import vaultfs.crypto.pycryptodome; "
+        "assert not started, started"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

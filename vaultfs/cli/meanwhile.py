@@ -10,7 +10,7 @@ from importlib import import_module
 def imported_meanwhile(*modules: str) -> Iterator[None]:
     """While the block runs, import the modules; there is no thread any more after it.
 
-    One that cannot be imported is left to whoever imports it by name, and says what to do about it.
+    What goes wrong with one is left to whoever imports it by name, and says what to do about it.
     """
     thread = threading.Thread(target=_import, args=modules, name="imports", daemon=True)
     thread.start()
@@ -21,6 +21,6 @@ def imported_meanwhile(*modules: str) -> Iterator[None]:
 
 
 def _import(*modules: str) -> None:
-    with suppress(ImportError):
+    with suppress(Exception):  # a thread that ends by one would show its traceback
         for module in modules:
             import_module(module)

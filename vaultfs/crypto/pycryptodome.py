@@ -13,7 +13,8 @@ sys.modules[_CFFI] = None  # type: ignore[assignment]  # importing it fails now,
 try:
     from Crypto.Util import _raw_api
 
-    vars(_raw_api).get("cached_architecture", [])[:] = ("64bit", "ELF")  # as platform.architecture() would say it
+    # As platform.architecture() would say it; only the second is looked at.
+    vars(_raw_api).get("cached_architecture", [])[:] = ("64bit", "ELF")
     from Crypto.Cipher import AES
     from Crypto.Hash import SHA256
     from Crypto.Protocol.KDF import HKDF, scrypt

@@ -71,13 +71,17 @@ class CheckpointJob:
         else:
             core.stop_writing(str(error))
 
-    def clean_up(self) -> None:
-        """Free what was let go and have the next journal ready; failures here lose nothing."""
+    def clean_up(self, last: bool = False) -> None:
+        """Free what was let go and, unless this is the `last` one, have the next journal ready.
+
+        Failures here lose nothing.
+        """
         core = self._core
         try:
             self._checkpoint.clean_up()
             core.journal.recycle(self._done)
-            core.journal.prepare()
+            if not last:
+                core.journal.prepare()
             core.space.keep_ballast()
         except OSError as error:
             if error.errno not in OUT_OF_SPACE:
@@ -174,23 +178,26 @@ class Checkpointer:
         else:
             core.fail("a new journal could not be made", error)
 
-    def run(self, clean: bool = False) -> bool:
-        """A whole checkpoint, for callers with one thread; True if everything is durable now."""
+    def run(self, clean: bool = False, last: bool = False) -> bool:
+        """A whole checkpoint, for callers with one thread; True if everything is durable now.
+
+        `clean` is as in `begin`; after the `last` one no journal is needed.
+        """
         core = self.core
         # An attempt that finds no room gives up for the next what is kept for that.
-        while not self._attempt(clean):
+        while not self._attempt(clean, last):
             if core.full or core.read_only_reason or self.running:
                 return False
         return True
 
-    def _attempt(self, clean: bool) -> bool:
+    def _attempt(self, clean: bool, last: bool) -> bool:
         job = self.begin(clean)
         if job is None:
             return self.core.state.frozen is None and self.core.state.active.empty
         job.run()
         finished = job.finish()
         if finished:
-            job.clean_up()
+            job.clean_up(last)
         return finished
 
     def remember(self) -> None:

@@ -5,7 +5,6 @@ last whole record, so no two records are ever sealed for one place. Records may 
 sealed and written one after the other, while both are fresh in the processor's caches, they take a third of the time.
 """
 
-import errno
 import threading
 
 from vaultfs.errors import NoSpace
@@ -21,6 +20,8 @@ from vaultfs.sealing.records import Record, SetAttributes, encode_record
 from vaultfs.sealing.roots import JournalStart
 from vaultfs.store.api import StoreFile
 from vaultfs.vault.objects import Objects
+from vaultfs.vault.settings import Settings
+from vaultfs.vault.space import OUT_OF_SPACE
 
 # How much may be held: records, and bytes in them.
 _MOST_HELD = 64
@@ -28,16 +29,20 @@ _MOST_HELD_BYTES = 64 << 10
 
 
 class JournalFile:
-    """One journal file that is open for appending: `end` is where the next record goes, `keys` what it is under."""
+    """One journal file that is open for appending: `end` is where the next record goes, `keys` what it is under.
 
-    __slots__ = ("cipher", "end", "file", "header", "keys", "path", "synced_end")
+    Up to `room` bytes it was made ready for records.
+    """
 
-    def __init__(self, objects: Objects, header: JournalHeader, file: StoreFile) -> None:
+    __slots__ = ("cipher", "end", "file", "header", "keys", "path", "room", "synced_end")
+
+    def __init__(self, objects: Objects, header: JournalHeader, file: StoreFile, room: int) -> None:
         self.header = header
         self.file = file
         self.path = journal_path(header.number)
         self.cipher = RecordCipher(objects.context, header)
         self.keys = objects.context.keys
+        self.room = room
         self.end = JOURNAL_HEADER_SIZE
         self.synced_end = JOURNAL_HEADER_SIZE
 
@@ -70,7 +75,7 @@ class Flush:
 
 def _no_space(error: OSError) -> NoSpace | OSError:
     """NoSpace for a full store's error, any other error as it is."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in OUT_OF_SPACE:
         return NoSpace("the store has no room for the journal")
     return error
 
@@ -81,9 +86,9 @@ class Journal:
     `synced` is the last sequence known to be durable. `size` is the bytes of records in the live files.
     """
 
-    def __init__(self, objects: Objects, number: int, sequence: int, tag: bytes, preallocation: int) -> None:
+    def __init__(self, objects: Objects, number: int, sequence: int, tag: bytes, settings: Settings) -> None:
         self._objects = objects
-        self._preallocation = preallocation
+        self._settings = settings
         self._next_number = number
         self._spare: JournalFile | None = None
         self._recyclable: list[str] = []
@@ -168,6 +173,8 @@ class Journal:
             parts.append(stored)
             end += len(stored)
         try:
+            if end > journal.room:
+                self._grow(journal, end)
             journal.file.write(parts, journal.end)
         except OSError as error:
             self._abandoned = True
@@ -187,13 +194,29 @@ class Journal:
         except OSError as error:
             raise _no_space(error) from error
 
+    def _grow(self, journal: JournalFile, end: int) -> None:
+        """Make room for records up to `end` and as many again as there are, but not without limit; raises OSError."""
+        wanted = journal.room + min(journal.room, self._settings.journal_step)
+        room = min(max(wanted, end), self._settings.journal_preallocation)
+        if room < end:
+            return
+        try:
+            self._allocate(journal.file, room, room - journal.room)
+        except OSError as error:
+            if error.errno not in OUT_OF_SPACE:
+                raise
+        journal.room = room
+
     def prepare(self) -> None:
         """Have the next file ready and durable, from a recycled one if there is one. Any thread; raises OSError."""
+        self._have_spare(self._settings.journal_preallocation)
+
+    def _have_spare(self, room: int) -> None:
         with self._preparing:
             if self._spare is None:
-                self._spare = self._prepare()
+                self._spare = self._prepare(room)
 
-    def _prepare(self) -> JournalFile:
+    def _prepare(self, room: int) -> JournalFile:
         store = self._objects.store
         header = new_journal_header(self._next_number, self._objects.generation)
         path = journal_path(header.number)
@@ -205,7 +228,8 @@ class Journal:
         try:
             # The first record of the file's former life goes with the old header.
             file.write([seal_journal_header(self._objects.context, header), bytes(64)], 0)
-            self._preallocate(file)
+            if room:
+                self._allocate(file, room, room)
             file.sync()
             store.sync_folder(JOURNAL_FOLDER)
         except OSError:
@@ -213,12 +237,12 @@ class Journal:
             store.delete(path)
             raise
         self._next_number += 1
-        return JournalFile(self._objects, header, file)
+        return JournalFile(self._objects, header, file, room)
 
-    def _preallocate(self, file: StoreFile) -> None:
-        """Make room for records; what is left of an almost full store is for those that are needed."""
-        if self._objects.store.space().available >= 4 * self._preallocation:
-            file.allocate(self._preallocation)
+    def _allocate(self, file: StoreFile, room: int, size: int) -> None:
+        """Make room for `size` bytes more; what is left of an almost full store is for records that are needed."""
+        if self._objects.store.space().available >= 4 * size:
+            file.allocate(room)
 
     def rotate(self) -> None:
         """Append to the next file from now on; raises OSError if none was ready and none can be made.
@@ -230,7 +254,7 @@ class Journal:
 
     def _next_file(self) -> None:
         if self._spare is None:
-            self.prepare()
+            self._have_spare(min(self._settings.journal_room, self._settings.journal_preallocation))
         assert self._spare is not None
         self._live.append(self._spare)
         self.size += self._spare.end
@@ -248,6 +272,7 @@ class Journal:
         free = [journal for journal in files if journal.file.size() > journal.end]
         for journal in free:
             journal.file.truncate(journal.end)
+            journal.room = journal.end
         return bool(recyclable or free)
 
     def flush(self) -> Flush:

@@ -138,7 +138,7 @@ def open_core(
         _refuse_rollback(latest, header_epoch, memory)
     state = _state_of(objects, settings, latest.root)
     start = latest.root.journal
-    journal = Journal(objects, start.number, start.sequence, start.tag, settings.journal_preallocation)
+    journal = Journal(objects, start.number, start.sequence, start.tag, settings)
     reason = "the vault is open read-only" if read_only else ""
     core = Core(objects, settings, state, roots, journal, reason)
     core.header_epoch = max(header_epoch, latest.root.epoch)
@@ -283,7 +283,7 @@ class _Opening:
         sequence, tag = self._root.journal.sequence, self._root.journal.tag
         if self._journals is not None:
             sequence, tag = self._journals.sequence, self._journals.tag
-        core.journal = Journal(core.objects, number, sequence, tag, core.settings.journal_preallocation)
+        core.journal = Journal(core.objects, number, sequence, tag, core.settings)
 
     def _purge_orphans(self) -> None:
         """Files that were unlinked while open when the vault ended go now."""
@@ -324,7 +324,7 @@ class _Opening:
         core.rotate_journal()
         if core.state.active.empty:
             clean_end(core, self._checkpointer)
-        elif not self._checkpointer.run(clean=True):
+        elif not self._checkpointer.run(clean=True, last=True):
             raise WriteFailed(core.read_only_reason or "the recovered state could not be written")
         if self._journals is not None:
             self._delete_strays(self._journals, self._kept)
@@ -392,7 +392,7 @@ def close_core(core: Core, checkpointer: Checkpointer) -> None:
             return
         while not (core.state.frozen is None and core.state.active.empty):
             # The first one that finds the store full releases the ballast, and the next has that room.
-            if not checkpointer.run() and (core.full or core.read_only_reason or checkpointer.running):
+            if not checkpointer.run(last=True) and (core.full or core.read_only_reason or checkpointer.running):
                 raise WriteFailed(core.read_only_reason or _ONLY_IN_JOURNAL)
         try:
             clean_end(core, checkpointer)

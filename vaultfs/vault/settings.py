@@ -23,7 +23,11 @@ class Settings:
     direct_hard: int = 2048 << 20
     inodes_soft: int = 4096
     inodes_hard: int = 65536
+    # Room that a journal file is made with, what it gets of that while somebody waits for it, and by how much it grows
+    # at most at a time. All at once would be felt on a slow disk, at the first change after mounting and at the end.
     journal_preallocation: int = 4 << 20
+    journal_room: int = 256 << 10
+    journal_step: int = 1 << 20
     ballast_size: int = 4 << 20
     # A piece of a chunk at least so long that covers all the chunk holds goes straight to a slot.
     direct_minimum: int = 32 << 10

@@ -1,0 +1,96 @@
+"""Room made for journal records: little while somebody waits for it, then as much again, and none for nothing."""
+
+import errno
+import stat
+
+import pytest
+
+from tests.support.faultystore import Fault, FaultyStore
+from tests.support.memorystore import MemoryStore
+from tests.support.recordingstore import Allocate, RecordingStore
+from tests.vault.harness import KEYS, ROOT, new_store, options
+from vaultfs.errors import WriteFailed
+from vaultfs.format.constants import CHUNK_SIZE_DEFAULT
+from vaultfs.vault.inline import Inline
+from vaultfs.vault.settings import Settings
+from vaultfs.vault.vault import Vault
+
+_FIRST = 16 << 10
+_STEP = 32 << 10
+_MOST = 128 << 10
+_SETTINGS = Settings(
+    checkpoint_age=1e9, journal_preallocation=_MOST, journal_room=_FIRST, journal_step=_STEP, ballast_size=0
+)
+
+
+def _new_store() -> MemoryStore:
+    return new_store(CHUNK_SIZE_DEFAULT)
+
+
+def _make_folder(vault: Inline, name: bytes) -> None:
+    vault.create_inode(ROOT, name, stat.S_IFDIR | 0o755)
+
+
+def _write_a_journal(vault: Inline, size: int) -> None:
+    """Write until so many bytes of records are in the journal."""
+    inode = vault.create_inode(ROOT, b"file", stat.S_IFREG | 0o644).id
+    journal = vault.vault._core.journal
+    while journal.size < size:
+        vault.write(inode, 0, bytes(300))
+
+
+def _allocated(store: RecordingStore) -> list[int]:
+    return [operation.size for operation in store.log.operations if isinstance(operation, Allocate)]
+
+
+def test_a_journal_grows_by_what_it_has_up_to_a_step_and_no_further_than_its_whole_room() -> None:
+    store = RecordingStore(_new_store())
+    vault = Inline(Vault.open(store, KEYS, options(CHUNK_SIZE_DEFAULT, _SETTINGS)))
+    _make_folder(vault, b"first")
+    assert _allocated(store) == [_FIRST]
+    _write_a_journal(vault, 2 * _MOST)
+    assert _allocated(store) == [_FIRST, 2 * _FIRST, 4 * _FIRST, 4 * _FIRST + _STEP, _MOST]
+
+
+def test_a_session_with_one_change_makes_little_room() -> None:
+    """On a phone's card 8 MiB of zeros at each mount would be a second, and wear."""
+    store = RecordingStore(_new_store())
+    vault = Inline(Vault.open(store, KEYS, options(CHUNK_SIZE_DEFAULT, Settings(ballast_size=0))))
+    _make_folder(vault, b"change")
+    vault.vault.close()
+    assert 0 < sum(_allocated(store)) <= 1 << 20
+
+
+def test_the_next_journal_is_ready_in_full_while_the_vault_is_open() -> None:
+    store = RecordingStore(_new_store())
+    vault = Inline(Vault.open(store, KEYS, options(CHUNK_SIZE_DEFAULT, _SETTINGS)))
+    _make_folder(vault, b"change")
+    assert vault.vault.checkpoint()
+    assert _MOST in _allocated(store)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_journal_that_cannot_grow_is_appended_to_all_the_same(code: int) -> None:
+    memory = _new_store()
+    store = FaultyStore(memory, Fault(code, at=2, kinds=frozenset({"allocate"}), lasting=True))
+    vault = Inline(Vault.open(store, KEYS, options(CHUNK_SIZE_DEFAULT, _SETTINGS)))
+    _write_a_journal(vault, 2 * _MOST)
+    assert not vault.vault.read_only
+    _assert_recovered(memory)
+
+
+@pytest.mark.expects_log("the journal could not be written")
+def test_a_disk_that_fails_while_a_journal_grows_turns_the_vault_read_only() -> None:
+    memory = _new_store()
+    store = FaultyStore(memory, Fault(errno.EIO, at=2, kinds=frozenset({"allocate"}), lasting=True))
+    vault = Inline(Vault.open(store, KEYS, options(CHUNK_SIZE_DEFAULT, _SETTINGS)))
+    with pytest.raises(WriteFailed):
+        _write_a_journal(vault, 2 * _MOST)
+    assert vault.vault.read_only
+    _assert_recovered(memory)
+
+
+def _assert_recovered(store: MemoryStore) -> None:
+    """What is in the journal is there after a kill."""
+    vault = Inline(Vault.open(store.copy(), KEYS, options(CHUNK_SIZE_DEFAULT, _SETTINGS)))
+    assert [name for name, _ in vault.list_directory(ROOT)] == [b"file"]

@@ -26,6 +26,7 @@ from tests.vault.harness import (
 )
 from tests.vault.walker import assert_clean
 from vaultfs.errors import NoSpace
+from vaultfs.format.layout import object_folders
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.inode import SetAttr
 from vaultfs.vault.vault import Vault
@@ -281,3 +282,22 @@ def test_a_refused_rename_came_back_with_the_next_opening(store: MemoryStore) ->
     new_file(vault, b"c", 30)
     vault.fsync()
     assert not differences(snapshot(vault), snapshot(crashed(store)))
+
+
+def test_a_deleted_file_nobody_looked_into_leaves_no_objects(store: MemoryStore) -> None:
+    """Its objects are only looked up by the checkpoint, from what its entry says."""
+    vault = open_inline(store)
+    sizes = {b"none": 0, b"inline": 200, b"one": 2 * CHUNK, b"nodes": 20 * SEGMENT}
+    for name, size in sizes.items():
+        new_file(vault, name, size)
+    vault = reopened(vault, store)
+    for name in sizes:
+        vault.unlink(ROOT, name)
+    new_file(vault, b"left", CHUNK)
+    after_a_kill = crashed(store)
+    assert [name for name, _ in after_a_kill.list_directory(ROOT)] == [b"left"]
+    vault.vault.close()
+    assert_clean(store)
+    objects = [name for folder in object_folders() for name in store.names(folder)]
+    # The top directory's and the file's: the orphans' table was never needed.
+    assert len(objects) == 2

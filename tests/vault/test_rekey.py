@@ -337,6 +337,7 @@ def test_keys_change_under_an_open_vault() -> None:
     assert job.finish()
     job.clean_up()
     vault.write(two, 200, b"still before")
+    vault.unlink(folder, b"file 3")
     assert vault.vault.change_keys(started.keys)
     vault.write(two, 300, b"after the change")
     vault.write(large, 9 * CHUNK, b"g" * CHUNK)

@@ -59,6 +59,8 @@ def handler(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P
                     return method(self, *args, **kwargs)
                 except NotReady as missing:
                     await self.provide(missing)
+        except pyfuse3.FUSEError:
+            raise
         except Exception as error:
             raise _translated(error, self, method, args) from None
         finally:
@@ -78,6 +80,8 @@ def waiting_handler(
         self.active += 1
         try:
             return await method(self, *args, **kwargs)
+        except pyfuse3.FUSEError:
+            raise
         except Exception as error:
             raise _translated(error, self, method, args) from None
         finally:

@@ -188,16 +188,16 @@ def _erase(state: State, inode: Inode) -> None:
 
 
 def _purge_content(state: State, inode: Inode) -> None:
-    try:
-        content = state.content(inode)
-    except Damaged:
-        # What a broken entry refers to cannot be named; its objects stay behind as orphans for a check to find.
-        return
     epoch = state.active
+    content = state.contents.pop(inode.id, None)
+    if content is None:
+        # As it was committed. Which objects it has is read when they are deleted.
+        if inode.content_size and not inode.has_inline_data:
+            epoch.purged_sections[inode.id] = inode.content
+        return
     epoch.contents.pop(inode.id, None)
     epoch.overlay_bytes -= sum(len(value) for value in content.active.chunks.values() if isinstance(value, bytearray))
     epoch.purged.append(content)
-    state.contents.pop(inode.id, None)
 
 
 def _rename(state: State, record: Rename) -> None:

@@ -14,7 +14,7 @@ from vaultfs.format.layout import object_path
 from vaultfs.sealing.entries import Pointer, encode_entry, encode_pointer
 from vaultfs.sealing.renewal import renew_section
 from vaultfs.sealing.roots import JournalStart, Root
-from vaultfs.vault.commit_content import ContentWriter, purged_objects
+from vaultfs.vault.commit_content import ContentWriter, purged_objects, section_objects
 from vaultfs.vault.commit_directories import DirectoryCommit, DirectoryWriter, directory_objects
 from vaultfs.vault.content import ContentCommit
 from vaultfs.vault.directory import Directory
@@ -164,9 +164,11 @@ class Checkpoint:
         names = [segment.name for segment in segments if segment.created]
         for commit in directories:
             names += commit.let_go
-        for content in epoch.purged:
+        purged = [partial(purged_objects, content) for content in epoch.purged]
+        purged += [partial(section_objects, self._objects, *item) for item in epoch.purged_sections.items()]
+        for objects_of in purged:
             try:
-                names += purged_objects(content)
+                names += objects_of()
             except Damaged as error:
                 log.warning("objects of a deleted file stay behind: %s", error)
         for head in epoch.purged_directories.values():

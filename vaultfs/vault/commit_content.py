@@ -283,3 +283,8 @@ def purged_objects(content: FileContent) -> list[bytes]:
         loaded = load_index(content, content.section)
         names += [loaded.index_segment.name, *(reference.object for reference in loaded.leaves.values())]
     return names
+
+
+def section_objects(objects: Objects, inode_id: int, section: bytes) -> list[bytes]:
+    """The same of a file that is as its entry says; raises Damaged."""
+    return purged_objects(FileContent.from_section(objects, inode_id, section))

@@ -306,7 +306,8 @@ class FileContent:
                 continue
             for chunk, value in layer.chunks.items():
                 total += len(value) if isinstance(value, bytearray) else value.entry.length
-                total -= self._committed_length(chunk) if chunk < layer.cut else 0
+                if self.section and chunk < layer.cut:
+                    total -= self._committed_length(chunk)
         return max(total, 0)
 
     def _committed_length(self, chunk: int) -> int:

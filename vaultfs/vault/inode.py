@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from vaultfs.sealing.entries import Entry, Xattrs
-from vaultfs.sealing.maps import stored_size
+from vaultfs.sealing.maps import has_data, stored_size
 
 
 class Inode:
@@ -56,6 +56,11 @@ class Inode:
     def content_size(self) -> int:
         """The length of that section, bytes."""
         return len(self._entry) - self._start
+
+    @property
+    def has_inline_data(self) -> bool:
+        """Whether that section is the data itself."""
+        return has_data(self._entry, self._start)
 
     @property
     def stored(self) -> int:

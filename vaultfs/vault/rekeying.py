@@ -47,6 +47,8 @@ def change_keys(core: Core, checkpointer: Checkpointer, keys: VaultKeys) -> bool
     # What is in memory may still be under the keys before those in force, which the new ones know nothing of.
     for inode in (*state.cache.values(), *state.active.inodes.values()):
         inode.content = renew_section(objects.context, inode.id, inode.mode, inode.content)
+    for inode_id, section in state.active.purged_sections.items():
+        state.active.purged_sections[inode_id] = renew_section(objects.context, inode_id, stat.S_IFREG, section)
     objects.context = SealingContext(keys, objects.chunk_size)
     for content in {*state.contents.values(), *state.active.contents.values(), *state.active.purged}:
         if content.key is not None:

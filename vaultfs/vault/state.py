@@ -26,7 +26,7 @@ class Epoch:
 
     __slots__ = (
         "contents", "direct_bytes", "directories", "dropped", "gone", "inodes", "let_go_slots", "overlay_bytes",
-        "purged", "purged_directories", "renewed",
+        "purged", "purged_directories", "purged_sections", "renewed",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -34,6 +34,8 @@ class Epoch:
         self.directories: dict[int, Directory] = {}
         self.contents: dict[int, FileContent] = {}
         self.purged: list[FileContent] = []
+        # The content sections, with objects, of files that are gone and that nobody had looked into, by inode id.
+        self.purged_sections: dict[int, bytes] = {}
         # The committed head of each directory that is gone.
         self.purged_directories: dict[int, bytes] = {}
         self.gone: set[int] = set()
@@ -50,7 +52,14 @@ class Epoch:
     @property
     def empty(self) -> bool:
         """Whether there is nothing to commit."""
-        return not (self.inodes or self.directories or self.contents or self.purged or self.purged_directories)
+        return not (
+            self.inodes
+            or self.directories
+            or self.contents
+            or self.purged
+            or self.purged_sections
+            or self.purged_directories
+        )
 
 
 class State:

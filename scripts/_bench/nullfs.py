@@ -8,13 +8,14 @@ import argparse
 import errno
 import os
 import stat
-import time
 from collections.abc import Sequence
 from itertools import count
 
 import pyfuse3
 import trio
 from pyfuse3 import EntryAttributes, FileInfo, ReaddirToken, RequestContext, SetattrFields, StatvfsData
+
+from vaultfs.vault.core import Core
 
 _YEAR = 31_536_000
 _ZEROS = bytes(1 << 20)
@@ -35,7 +36,7 @@ class Node:
         attributes.st_uid = ctx.uid if ctx else os.getuid()
         attributes.st_gid = ctx.gid if ctx else os.getgid()
         attributes.st_blksize = 65536
-        attributes.st_atime_ns = attributes.st_mtime_ns = attributes.st_ctime_ns = time.time_ns()
+        attributes.st_atime_ns = attributes.st_mtime_ns = attributes.st_ctime_ns = Core.now()
         attributes.entry_timeout = attributes.attr_timeout = _YEAR
 
 

@@ -1,6 +1,7 @@
 """Attributes through the kernel, which keeps times and sizes itself under its writeback cache."""
 
 import os
+import random
 import shutil
 import stat
 import subprocess
@@ -15,6 +16,7 @@ from tests.support.mounting import MountedVault, needs_fuse
 pytestmark = [pytest.mark.mount, needs_fuse]
 
 NOBODY = 65534
+COARSE_CLOCK = 5  # CLOCK_REALTIME_COARSE, which Python has no name for
 is_root = pytest.mark.skipif(os.geteuid() != 0, reason="changes owners, which needs root")
 
 
@@ -82,6 +84,42 @@ def test_times_and_sizes_are_the_same_after_a_remount(mounted_vault: MountedVaul
         again.unmount()
     finally:
         again.close()
+
+
+def test_times_are_those_programs_saw_whichever_tick_made_and_wrote_a_file(mounted_vault: MountedVault) -> None:
+    """The kernel's clock for times goes by ticks, and it tells of a write's time only if that is not the file's yet."""
+    rng = random.Random(3)
+    seen: dict[str, tuple[int, int, int]] = {}
+    for number in range(300):
+        file = mounted_vault.path / f"file {number}"
+        with file.open("xb", buffering=0) as stream:
+            for _ in range(rng.randrange(4)):
+                time.sleep(rng.choice((0, 0, 0.001, 0.003, 0.005)))
+                stream.write(b"content")
+            time.sleep(rng.choice((0, 0.005)))
+        found = file.stat()
+        seen[file.name] = found.st_mtime_ns, found.st_ctime_ns, found.st_size
+    again = mounted_vault.remount()
+    try:
+        for name, times in seen.items():
+            found = (again.path / name).stat()
+            assert (found.st_mtime_ns, found.st_ctime_ns, found.st_size) == times, name
+        again.unmount()
+    finally:
+        again.close()
+
+
+def test_a_file_has_the_time_of_the_tick_it_was_made_in(folder: Path) -> None:
+    """Written within that tick it keeps that time, and the kernel has no time to tell of when it is closed."""
+    for number in range(100):
+        before = time.clock_gettime_ns(COARSE_CLOCK)
+        file = folder / str(number)
+        file.open("xb").close()
+        found = file.stat()
+        if time.clock_gettime_ns(COARSE_CLOCK) == before:
+            assert (found.st_mtime_ns, found.st_ctime_ns) == (before, before)
+            return
+    pytest.fail("no file was made within a tick")
 
 
 def test_changes_in_a_directory_change_its_times(folder: Path) -> None:

@@ -65,8 +65,10 @@ class VaultOperations(pyfuse3.Operations):
         self._listings = Listings()
         self._records = Attributes()
         self._absent = absent()
-        # Files whose times the kernel has written back. It may do so while some of their pages are still on their
-        # way, and says so again after any later write: no time of ours may replace the one programs have seen.
+        self._gone = unreadable(0)
+        # Files whose times the kernel knows: it made them, or has written their times back. It may do so while some of
+        # their pages are still on their way, and says it again after any later write that changes them: no time of ours
+        # may replace the one programs have seen.
         self._timed: set[int] = set()
         # Files opened with O_DIRECT. The kernel does not drop a page that was read while an asynchronous direct write
         # of the same place was under way (xfstests generic/451), so the next open has to.
@@ -121,13 +123,12 @@ class VaultOperations(pyfuse3.Operations):
             fields.update_mode or fields.update_size or fields.update_atime or fields.update_uid or fields.update_gid
         ):
             self._timed.add(inode)
+        if self._vault.is_gone(inode):
+            return self._of_gone(inode, fields)
         try:
             changed = self._vault.setattr(inode, _wanted(attr, fields))
         except NotFound:
-            # The kernel writes back the times even of a file that is gone; refused, that fails the next syncfs(2).
-            if not (fields.update_mtime or fields.update_ctime) or fields.update_size or fields.update_mode:
-                raise
-            return unreadable(inode)
+            return self._of_gone(inode, fields)
         self._poke()
         return self._attributes(changed)
 
@@ -154,6 +155,7 @@ class VaultOperations(pyfuse3.Operations):
         self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
     ) -> tuple[FileInfo, EntryAttributes]:
         inode = self._create(parent_inode, name, stat.S_IFREG | stat.S_IMODE(mode), ctx)
+        self._timed.add(inode.id)
         return self._opened(inode.id, flags), self._known(inode)  # all of it in memory, since it is new
 
     @handler
@@ -320,6 +322,13 @@ class VaultOperations(pyfuse3.Operations):
         if content is None:
             content = await self._wait(plan.size, plan.run, True)
         return cast(bytes, content)  # pyfuse3 takes any buffer, and says bytes
+
+    def _of_gone(self, inode: int, fields: SetattrFields) -> EntryAttributes:
+        """The kernel writes back the times even of a file that is gone; refused, that fails the next syncfs(2)."""
+        if not (fields.update_mtime or fields.update_ctime) or fields.update_size or fields.update_mode:
+            raise NotFound(f"there is no inode {inode}")
+        self._gone.st_ino = inode
+        return self._gone
 
     def _attributes(self, inode: Inode) -> EntryAttributes:
         return self._records.of(inode, self._vault.blocks(inode))

@@ -112,7 +112,7 @@ class State:
 
     def _reload(self, inode_id: int) -> Inode:
         parent = SHARED_ID if inode_id in SHARD_IDS else self.parents.get(inode_id)
-        if parent is None or self._is_gone(inode_id):
+        if parent is None or self.is_gone(inode_id):
             raise NotFound(f"there is no inode {inode_id}")
         directory = self.directory(parent)
         name = directory.name_of(inode_id)
@@ -120,7 +120,7 @@ class State:
             raise NotFound(f"there is no inode {inode_id}")
         return self._admit(directory, name, directory.committed[name])
 
-    def _is_gone(self, inode_id: int) -> bool:
+    def is_gone(self, inode_id: int) -> bool:
         """Whether an inode is no more, although the committed directories still have it."""
         return inode_id in self.active.gone or (self.frozen is not None and inode_id in self.frozen.gone)
 
@@ -203,7 +203,7 @@ class State:
         if inode is not None:
             return bool(inode.xattrs)
         directory = self.directories.get(self.parents.get(inode_id, 0))
-        if directory is None or self._is_gone(inode_id):
+        if directory is None or self.is_gone(inode_id):
             return True
         name = directory.name_of(inode_id)
         return name is None or may_have_xattrs(directory.committed[name])

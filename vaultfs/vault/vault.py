@@ -153,6 +153,10 @@ class Vault:
         """Forget what is over the memory budget; call it between operations now and then."""
         self._state.evict()
 
+    def is_gone(self, inode_id: int) -> bool:
+        """Whether an inode went lately; False as well for one that went before the last checkpoint."""
+        return self._state.is_gone(inode_id)
+
     # Names
 
     def lookup(self, parent: int, name: bytes) -> Inode:

@@ -196,6 +196,30 @@ def test_an_idle_mount_costs_no_cpu(mounted_vault: MountedVault) -> None:
     assert cpu_while(2, pid) < 0.02
 
 
+@needs_fuse
+@pytest.mark.mount
+def test_a_mount_that_was_only_read_does_not_even_wake(mounted_vault: MountedVault) -> None:
+    """Nothing waits for a checkpoint, so nobody has to look whether one is due."""
+    for number in range(20):
+        (mounted_vault.path / f"folder {number}").mkdir()
+    again = mounted_vault.remount()
+    try:
+        assert sum(1 for _ in again.path.rglob("*")) == 20
+        time.sleep(0.5)
+        before = waits(again.process.pid)
+        time.sleep(2)
+        assert waits(again.process.pid) - before <= 2  # looking four times a second would be eight
+        again.unmount()
+    finally:
+        again.close()
+
+
+def waits(pid: int) -> int:
+    """How often the main thread has waited for something (proc(5))."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+
+
 def cpu_while(seconds: float, pid: int) -> float:
     before = cpu_seconds(pid)
     time.sleep(seconds)

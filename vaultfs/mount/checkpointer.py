@@ -70,5 +70,5 @@ class Checkpointer:
 
     async def _until_wanted(self) -> None:
         latest = time.monotonic() + _LONGEST_WAIT
-        while (now := time.monotonic()) < latest and not self._vault.wants_checkpoint(now):
+        while (now := time.monotonic()) < latest and self._vault.has_changes and not self._vault.wants_checkpoint(now):
             await trio.sleep(_TICK)

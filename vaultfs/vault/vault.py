@@ -365,6 +365,11 @@ class Vault:
         """An fsync of one inode, or of everything, in the steps of SyncPlan; raises WriteFailed once a write failed."""
         return fileio.begin_sync(self._core, inode_id)
 
+    @property
+    def has_changes(self) -> bool:
+        """Whether anything waits for a checkpoint."""
+        return self._state.frozen is not None or not self._state.active.empty
+
     def wants_checkpoint(self, now: float) -> bool:
         """Whether a checkpoint is due; `now` is time.monotonic() in seconds."""
         return self._checkpointer.wanted(now)

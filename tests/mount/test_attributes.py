@@ -1,5 +1,7 @@
 """Attributes through the kernel, which keeps times and sizes itself under its writeback cache."""
 
+import contextlib
+import mmap
 import os
 import random
 import shutil
@@ -104,6 +106,66 @@ def test_times_are_those_programs_saw_whichever_tick_made_and_wrote_a_file(mount
         for name, times in seen.items():
             found = (again.path / name).stat()
             assert (found.st_mtime_ns, found.st_ctime_ns, found.st_size) == times, name
+        again.unmount()
+    finally:
+        again.close()
+
+
+def _written(file: Path, then: Callable[[], object]) -> None:
+    """Data that is on its way to the filesystem while something else happens, and for a while after."""
+    with file.open("wb", buffering=0) as stream:
+        stream.write(b"content")
+        time.sleep(0.02)
+        then()
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("change", ["rename", "link", "xattr", "chmod", "same size"])
+def test_times_programs_saw_are_kept_when_something_else_changed_before_the_data_came(
+    mounted_vault: MountedVault, change: str
+) -> None:
+    file, other = mounted_vault.path / "file", mounted_vault.path / "other"
+    match change:
+        case "rename":
+            _written(other, lambda: other.rename(file))
+        case "link":
+            _written(file, lambda: os.link(file, other))
+        case "xattr":
+            _written(file, lambda: os.setxattr(file, "user.a", b"b"))
+        case "chmod":
+            _written(file, lambda: file.chmod(0o600))
+        case _:
+            file.write_bytes(b"content")
+            time.sleep(0.1)
+            os.truncate(file, len(b"content"))
+    seen = file.stat()
+    again = mounted_vault.remount()
+    try:
+        found = (again.path / "file").stat()
+        assert (found.st_mtime_ns, found.st_ctime_ns) == (seen.st_mtime_ns, seen.st_ctime_ns)
+        assert (again.path / "file").read_bytes() == b"content"
+        again.unmount()
+    finally:
+        again.close()
+
+
+def test_what_was_written_past_the_cache_is_not_as_old_as_its_file_after_a_kill(mounted_vault: MountedVault) -> None:
+    file = mounted_vault.path / "file"
+    descriptor = os.open(file, os.O_CREAT | os.O_WRONLY | os.O_DIRECT)
+    try:
+        made = os.fstat(descriptor).st_mtime_ns
+        time.sleep(0.2)
+        os.write(descriptor, mmap.mmap(-1, 4096))
+        time.sleep(0.1)  # the kernel has not told of the time yet
+        mounted_vault.kill()
+    finally:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+    again = MountedVault(mounted_vault.folder)
+    try:
+        found = file.stat()
+        assert found.st_size == 4096
+        assert found.st_mtime_ns - made > 100_000_000
         again.unmount()
     finally:
         again.close()

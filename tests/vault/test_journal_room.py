@@ -90,6 +90,22 @@ def test_a_disk_that_fails_while_a_journal_grows_turns_the_vault_read_only() -> 
     _assert_recovered(memory)
 
 
+def test_a_store_that_cannot_tell_its_room_is_written_to_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = _new_store()
+    vault = Inline(Vault.open(memory, KEYS, options(CHUNK_SIZE_DEFAULT, _SETTINGS)))
+    _write_a_journal(vault, _FIRST // 2)
+    with monkeypatch.context() as patched:
+        patched.setattr(memory, "space", _fail)
+        vault.vault._core.journal._grow(vault.vault._core.journal.active, 2 * _FIRST)
+    vault.write(vault.lookup(ROOT, b"file").id, 0, bytes(300))
+    assert not vault.vault.read_only
+    _assert_recovered(memory)
+
+
+def _fail() -> None:
+    raise OSError(errno.EIO, "the network is gone")
+
+
 def _assert_recovered(store: MemoryStore) -> None:
     """What is in the journal is there after a kill."""
     vault = Inline(Vault.open(store.copy(), KEYS, options(CHUNK_SIZE_DEFAULT, _SETTINGS)))

@@ -1,11 +1,12 @@
 """Reading, writing and truncating files: decides what goes straight to a slot and what through the journal."""
 
+import contextlib
 import stat
 
-from vaultfs.errors import InvalidArgument, IsADirectory, TooLarge, WriteFailed
+from vaultfs.errors import FilesystemError, InvalidArgument, IsADirectory, TooLarge, WriteFailed
 from vaultfs.format.constants import CHUNKS_PER_SEGMENT, MAX_FILE_SIZE, SLOT_OVERHEAD
 from vaultfs.format.layout import slot_size
-from vaultfs.sealing.records import Direct, SetXattr, Truncate, Write
+from vaultfs.sealing.records import Direct, SetAttributes, SetXattr, Truncate, Write
 from vaultfs.vault.content import FileContent
 from vaultfs.vault.core import Core
 from vaultfs.vault.inode import Inode
@@ -15,6 +16,9 @@ from vaultfs.vault.syncing import SyncPlan
 
 _RECORD_ROOM = 512
 MAX_WRITE = 4 << 20
+# Nanoseconds: two ticks of the slowest clock by which a kernel stamps files. A write that comes so soon after the last
+# change may have been stamped within the same tick, and then nobody says so again.
+_TICKS = 20_000_000
 CAPABILITY = b"security.capability"
 
 
@@ -45,7 +49,7 @@ def drop_capability(core: Core, inode: Inode) -> None:
 def write(core: Core, inode_id: int, offset: int, data: bytes, keep_times: bool) -> int:
     """Write bytes at an offset and return how many, MAX_WRITE at most, so that one record can hold them.
 
-    With `keep_times` the mtime and ctime stay, if they are the same, which they are after any write.
+    With `keep_times` the mtime and ctime stay, as they do if they are those of a moment ago.
     Raises FilesystemError or NotReady, and then nothing changed.
     """
     data = data[:MAX_WRITE]
@@ -59,16 +63,27 @@ def write(core: Core, inode_id: int, offset: int, data: bytes, keep_times: bool)
     drop_capability(core, inode)
     content = core.state.content(inode)
     plan = _plan_write(core, content, inode.size, offset, data)
+    mtime, ctime = _times(inode, core.now(), keep_times)
     try:
         direct = _write_direct(core, content, plan.direct)
         wrapped_key = content.key.wrapped if direct and content.key is not None else b""
         size, mode = max(inode.size, end), without_set_id(inode.mode)
-        time = inode.mtime if keep_times and inode.mtime == inode.ctime else core.now()
-        core.commit(Write(inode_id, size, mode, time, wrapped_key, tuple(direct), tuple(plan.patches)))
+        core.commit(Write(inode_id, size, mode, mtime, wrapped_key, tuple(direct), tuple(plan.patches)))
     except Exception:
         _give_back(core, content, plan.direct)
         raise
+    if ctime != mtime:
+        # A write's record has one time for both. That a ctime could not be kept does not undo the write.
+        with contextlib.suppress(FilesystemError):
+            core.commit(SetAttributes(inode_id, mode, inode.uid, inode.gid, inode.atime, mtime, ctime))
     return len(data)
+
+
+def _times(inode: Inode, now: int, keep: bool) -> tuple[int, int]:
+    """(mtime, ctime) after a write."""
+    if keep or (inode.mtime == inode.ctime and 0 <= now - inode.mtime <= _TICKS):
+        return inode.mtime, inode.ctime
+    return now, now
 
 
 class _Piece:

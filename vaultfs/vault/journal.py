@@ -31,10 +31,10 @@ _MOST_HELD_BYTES = 64 << 10
 class JournalFile:
     """One journal file that is open for appending: `end` is where the next record goes, `keys` what it is under.
 
-    Up to `room` bytes it was made ready for records.
+    Up to `room` bytes it was made ready for records; up to `synced_room` that is durable.
     """
 
-    __slots__ = ("cipher", "end", "file", "header", "keys", "path", "room", "synced_end")
+    __slots__ = ("cipher", "end", "file", "header", "keys", "path", "room", "synced_end", "synced_room")
 
     def __init__(self, objects: Objects, header: JournalHeader, file: StoreFile, room: int) -> None:
         self.header = header
@@ -42,7 +42,7 @@ class JournalFile:
         self.path = journal_path(header.number)
         self.cipher = RecordCipher(objects.context, header)
         self.keys = objects.context.keys
-        self.room = room
+        self.room = self.synced_room = room
         self.end = JOURNAL_HEADER_SIZE
         self.synced_end = JOURNAL_HEADER_SIZE
 
@@ -64,12 +64,14 @@ class Flush:
     @property
     def size(self) -> int:
         """The bytes to make durable."""
-        return sum(end - journal.synced_end for journal, end in self._files)
+        return sum(end - journal.synced_end + journal.room - journal.synced_room for journal, end in self._files)
 
     def run(self) -> None:
         """Sync, oldest file first, so that no record is durable before the ones it is chained to. Raises OSError."""
         for journal, end in self._files:
+            room = journal.room
             journal.file.sync()
+            journal.synced_room = room
             journal.synced_end = max(journal.synced_end, end)
 
 
@@ -241,7 +243,11 @@ class Journal:
 
     def _allocate(self, file: StoreFile, room: int, size: int) -> None:
         """Make room for `size` bytes more; what is left of an almost full store is for records that are needed."""
-        if self._objects.store.space().available >= 4 * size:
+        try:
+            available = self._objects.store.space().available
+        except OSError:
+            return  # a record needs no room made for it, and its own write tells whether the store fails
+        if available >= 4 * size:
             file.allocate(room)
 
     def rotate(self) -> None:
@@ -272,7 +278,7 @@ class Journal:
         free = [journal for journal in files if journal.file.size() > journal.end]
         for journal in free:
             journal.file.truncate(journal.end)
-            journal.room = journal.end
+            journal.room = journal.synced_room = journal.end
         return bool(recyclable or free)
 
     def flush(self) -> Flush:

@@ -348,7 +348,7 @@ class Vault:
         return extents.data_range(self._state, inode_id, offset)
 
     def write(self, inode_id: int, offset: int, data: bytes, keep_times: bool = False) -> int:
-        """Write bytes and return how many; with `keep_times` for a file whose last write's time is known already."""
+        """Write bytes and return how many; with `keep_times` for a file whose times are known already."""
         return fileio.write(self._core, inode_id, offset, data, keep_times)
 
     # Durability

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.posix.machine import COARSE_CLOCK
 from tests.support.mounting import MountedVault, needs_fuse
 
 pytestmark = [pytest.mark.mount, needs_fuse]
 
 NOBODY = 65534
-COARSE_CLOCK = 5  # CLOCK_REALTIME_COARSE, which Python has no name for
 is_root = pytest.mark.skipif(os.geteuid() != 0, reason="changes owners, which needs root")
 
 

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import TypeVar, TypeVarTuple
 
-import trio
-
 from vaultfs.mount.checkpointer import Checkpointer
 from vaultfs.mount.latency import QUICK_READ, QUICK_READ_ALONE, QUICK_SYNC, Latency
 from vaultfs.mount.workers import Workers
@@ -49,33 +47,22 @@ class Runner:
         if isinstance(missing, NeedCheckpoint):
             await self.checkpointer.checkpoint()
             return
-        if self._is_quick(self._reads, missing.size, _LARGEST_READ):
-            self._reads.timed(missing.prepare)
-            missing.install()
-        else:
-            # Once begun it is finished: what was read must be installed, or it was for nothing.
-            with trio.CancelScope(shield=True):
-                await self.wait(missing.size, missing.prepare)
-                missing.install()
+        # Once begun this is finished (`Workers.run`): what was read must be installed, or it was for nothing.
+        await self.wait(missing.size, missing.prepare)
+        missing.install()
         self.checkpointer.poke()  # which also drops what is over the memory budget
 
     async def wait(self, size: int | None, reading: Callable[[*Ts], T], *args: *Ts) -> T:
         """Call what reads about `size` bytes from the store, where waiting for it does the least harm."""
-        return await self._wait(self._reads, size, _LARGEST_READ, reading, *args)
+        return await self._wait(self._reads, size is not None and size <= _LARGEST_READ, reading, *args)
 
     async def sync(self, size: int, syncing: Callable[[], None]) -> None:
         """Call what makes about `size` bytes of one file durable, likewise."""
-        await self._wait(self._syncs, size, _LARGEST_SYNC, syncing)
+        await self._wait(self._syncs, size <= _LARGEST_SYNC, syncing)
 
-    async def _wait(
-        self, latency: Latency, size: int | None, most: int, function: Callable[[*Ts], T], *args: *Ts
-    ) -> T:
-        if self._is_quick(latency, size, most):
-            return latency.timed(function, *args)
-        if size is None or size > most:
+    async def _wait(self, latency: Latency, small: bool, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        if not small:
             return await self.workers.run(function, *args)
+        if latency.is_quick(self.is_alone()):
+            return latency.timed(function, *args)
         return await self.workers.run(latency.timed, function, *args)
-
-    def _is_quick(self, latency: Latency, size: int | None, most: int) -> bool:
-        """Whether to wait right here for what takes about `size` bytes."""
-        return size is not None and size <= most and latency.is_quick(self.is_alone())

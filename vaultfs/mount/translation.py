@@ -33,8 +33,6 @@ T = TypeVar("T")
 
 def as_fuse_error(error: Exception, request: str) -> pyfuse3.FUSEError:
     """The error the kernel gets. Total: what is not one of ours is EIO, and the log says what it was."""
-    if isinstance(error, pyfuse3.FUSEError):
-        return error
     if isinstance(error, VaultfsError):
         if isinstance(error, Damaged):
             _log.error("%s: %s", request, error)

@@ -107,7 +107,7 @@ class Checkpointer:
         if self.running or core.read_only_reason:
             return False
         settings, active = core.settings, core.state.active
-        if core.state.frozen is None and active.empty:
+        if not core.state.has_changes:
             self._waiting_since = None
             return False
         if self._waiting_since is None:
@@ -193,7 +193,7 @@ class Checkpointer:
     def _attempt(self, clean: bool, last: bool) -> bool:
         job = self.begin(clean)
         if job is None:
-            return self.core.state.frozen is None and self.core.state.active.empty
+            return not self.core.state.has_changes
         job.run()
         finished = job.finish()
         if finished:

@@ -63,7 +63,7 @@ def write(core: Core, inode_id: int, offset: int, data: bytes, keep_times: bool)
     drop_capability(core, inode)
     content = core.state.content(inode)
     plan = _plan_write(core, content, inode.size, offset, data)
-    mtime, ctime = _times(inode, core.now(), keep_times)
+    mtime, ctime = _times(core, inode, keep_times)
     try:
         direct = _write_direct(core, content, plan.direct)
         wrapped_key = content.key.wrapped if direct and content.key is not None else b""
@@ -79,11 +79,13 @@ def write(core: Core, inode_id: int, offset: int, data: bytes, keep_times: bool)
     return len(data)
 
 
-def _times(inode: Inode, now: int, keep: bool) -> tuple[int, int]:
+def _times(core: Core, inode: Inode, keep: bool) -> tuple[int, int]:
     """(mtime, ctime) after a write."""
-    if keep or (inode.mtime == inode.ctime and 0 <= now - inode.mtime <= _TICKS):
-        return inode.mtime, inode.ctime
-    return now, now
+    known = inode.mtime, inode.ctime
+    if keep:
+        return known
+    now = core.now()
+    return known if inode.mtime == inode.ctime and 0 <= now - inode.mtime <= _TICKS else (now, now)
 
 
 class _Piece:

@@ -203,7 +203,7 @@ class Journal:
         if room < end:
             return
         try:
-            self._allocate(journal.file, room, room - journal.room)
+            self._make_room(journal.file, room)
         except OSError as error:
             if error.errno not in OUT_OF_SPACE:
                 raise
@@ -230,8 +230,7 @@ class Journal:
         try:
             # The first record of the file's former life goes with the old header.
             file.write([seal_journal_header(self._objects.context, header), bytes(64)], 0)
-            if room:
-                self._allocate(file, room, room)
+            self._make_room(file, room)
             file.sync()
             store.sync_folder(JOURNAL_FOLDER)
         except OSError:
@@ -241,13 +240,13 @@ class Journal:
         self._next_number += 1
         return JournalFile(self._objects, header, file, room)
 
-    def _allocate(self, file: StoreFile, room: int, size: int) -> None:
-        """Make room for `size` bytes more; what is left of an almost full store is for records that are needed."""
+    def _make_room(self, file: StoreFile, room: int) -> None:
+        """Make a file `room` bytes long; what is left of an almost full store is for records that are needed."""
         try:
             available = self._objects.store.space().available
         except OSError:
             return  # a record needs no room made for it, and its own write tells whether the store fails
-        if available >= 4 * size:
+        if available >= 4 * (room - file.size()):
             file.allocate(room)
 
     def rotate(self) -> None:

@@ -362,7 +362,7 @@ def settle_core(core: Core, checkpointer: Checkpointer) -> bool:
     """
     if core.read_only_reason:
         raise ReadOnly(core.read_only_reason)
-    if checkpointer.running or core.state.frozen is not None or not core.state.active.empty:
+    if checkpointer.running or core.state.has_changes:
         return False
     latest = core.roots.latest
     assert latest is not None
@@ -390,7 +390,7 @@ def close_core(core: Core, checkpointer: Checkpointer) -> None:
             return
         if latest.root.clean and not core.roots.header_is_newer():
             return
-        while not (core.state.frozen is None and core.state.active.empty):
+        while core.state.has_changes:
             # The first one that finds the store full releases the ballast, and the next has that room.
             if not checkpointer.run(last=True) and (core.full or core.read_only_reason or checkpointer.running):
                 raise WriteFailed(core.read_only_reason or _ONLY_IN_JOURNAL)

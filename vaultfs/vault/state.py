@@ -92,6 +92,11 @@ class State:
         # How often a directory got another name or place: who looks at the tree meanwhile may have missed it.
         self.directory_moves = 0
 
+    @property
+    def has_changes(self) -> bool:
+        """Whether anything waits for a checkpoint."""
+        return self.frozen is not None or not self.active.empty
+
     # Inodes
 
     def find_inode(self, inode_id: int) -> Inode | None:

@@ -368,7 +368,7 @@ class Vault:
     @property
     def has_changes(self) -> bool:
         """Whether anything waits for a checkpoint."""
-        return self._state.frozen is not None or not self._state.active.empty
+        return self._state.has_changes
 
     def wants_checkpoint(self, now: float) -> bool:
         """Whether a checkpoint is due; `now` is time.monotonic() in seconds."""

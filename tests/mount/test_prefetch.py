@@ -46,6 +46,31 @@ def test_a_file_read_in_order_is_read_ahead_once_each_part(brought_in: list[tupl
     assert sum(size for _, size in parts) > 9 * MIB
 
 
+def test_a_large_first_read_begins_it(brought_in: list[tuple[str, int, int]]) -> None:
+    vault = vault_with({"photo": bytes(3 * MIB), "other": bytes(3 * MIB)})
+    prefetcher = Prefetcher(vault.vault, AtOnce(1))
+    prefetcher.read(vault.lookup(ROOT, b"other").id, 0, 64 << 10, missed=True)
+    assert not brought_in
+    prefetcher.read(vault.lookup(ROOT, b"photo").id, 0, MIB, missed=True)
+    assert sum(size for _, size, _ in brought_in) >= MIB
+
+
+def test_reading_ahead_goes_on_in_the_next_segment(brought_in: list[tuple[str, int, int]]) -> None:
+    content = random.Random(1).randbytes(MIB) * 70
+    vault = vault_with({"video": content})
+    inode = vault.lookup(ROOT, b"video").id
+    prefetcher = Prefetcher(vault.vault, AtOnce(1))
+    for offset in range(56 * MIB, 64 * MIB, MIB):
+        assert vault.read(inode, offset, MIB) == content[:MIB]
+        prefetcher.read(inode, offset, MIB, missed=True)
+    ahead: dict[str, int] = {}
+    for path, size, _ in brought_in:
+        ahead[path] = ahead.get(path, 0) + size
+    assert len(ahead) == 2, "the segment that is read, and the one after it"
+    assert min(ahead.values()) > 3 * MIB
+    assert vault.read(inode, 64 * MIB, 6 * MIB) == content[: 6 * MIB]
+
+
 def test_a_file_read_here_and_there_is_not_read_ahead(brought_in: list[tuple[str, int, int]]) -> None:
     vault = vault_with({"video": bytes(12 * MIB)})
     inode = vault.lookup(ROOT, b"video").id

@@ -6,12 +6,14 @@ import resource
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from vaultfs.errors import StoreUnusable
+from vaultfs.store.blockdevice import advice_limit
 from vaultfs.store.directory import DirectoryStore
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts, or makes a device")
@@ -226,6 +228,34 @@ def test_cached_reads_do_not_wait_for_the_disk(store: DirectoryStore) -> None:
     data = file.read(65536, 500_000)
     assert cold in (None, data)
     assert file.read_cached(65536, 500_000) == data
+
+
+def cached_bytes(path: Path) -> int:
+    """How much of a file is in the page cache; asking by reading would bring it in."""
+    found = subprocess.run(
+        ["fincore", "--bytes", "--noheadings", "--output", "RES", path], check=True, capture_output=True, text=True
+    )
+    return int(found.stdout)
+
+
+def test_all_that_is_to_be_read_ahead_is_brought_in(store: DirectoryStore) -> None:
+    size = 24 << 20  # more than the kernel takes at once
+    file = store.create("objects/a")
+    file.write([bytes(size)], 0)
+    file.sync()
+    fd = os.open(Path(store.description, "objects/a"), os.O_RDONLY)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(fd)
+    file.read_ahead(size, 0)
+    deadline = time.monotonic() + 30
+    while cached_bytes(Path(store.description, "objects/a")) < size:
+        assert time.monotonic() < deadline, "a part was never brought in"
+        time.sleep(0.01)
+
+
+def test_advice_is_as_large_as_the_disk_takes(tmp_path: Path) -> None:
+    assert advice_limit(os.stat("/proc").st_dev) == 128 << 10  # on no disk
+    assert advice_limit(os.stat(tmp_path).st_dev) >= 128 << 10
 
 
 def test_folder_descriptors_are_kept_but_bounded(store: DirectoryStore) -> None:

@@ -12,6 +12,8 @@ from vaultfs.vault.vault import Vault
 _STREAMS = 32
 _SMALLEST_WINDOW = 1 << 20
 _LARGEST_WINDOW = 8 << 20
+# Who asks for so much in one read is likely to go on.
+_LARGE = 512 << 10
 # How far apart two files may be to count as following each other: a program may pass over some.
 _NEAR = 4
 _FILES_AHEAD = 32
@@ -56,7 +58,9 @@ class Prefetcher:
             if missed:
                 if len(self._streams) >= _STREAMS:
                     self._streams.popitem(last=False)
-                self._streams[inode] = _Stream(offset + size)
+                stream = self._streams[inode] = _Stream(offset + size)
+                if size >= _LARGE:
+                    self._extend(inode, stream)
             return
         if offset != stream.end:
             # The kernel's own read-ahead has two requests under way, which may change places.
@@ -86,8 +90,7 @@ class Prefetcher:
         start = max(stream.ahead, stream.end)
         stream.ahead = stream.end + stream.window
         stream.window = min(2 * stream.window, _LARGEST_WINDOW)
-        job = self._vault.content_ahead(inode, start, stream.ahead - start)
-        if job is not None:
+        for job in self._vault.content_ahead(inode, start, stream.ahead - start):
             self._workers.start(job)
 
     def _first_read(self, inode: int, missed: bool) -> None:

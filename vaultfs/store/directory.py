@@ -10,6 +10,7 @@ from threading import Lock
 from typing import Self
 
 from vaultfs.store.api import Space
+from vaultfs.store.blockdevice import advice_limit
 from vaultfs.store.descriptors import not_regular, open_folder, open_regular, open_root
 from vaultfs.store.linux import fallocate, start_write_back
 
@@ -25,10 +26,11 @@ _CLOSED = 0x7FFF_FFFF
 class DirectoryFile:
     """One open object of a `DirectoryStore` (see `store.api.StoreFile`)."""
 
-    __slots__ = ("_fd",)
+    __slots__ = ("_advice", "_fd")
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, advice: int) -> None:
         self._fd = fd
+        self._advice = advice
         # What is read is asked for whole, and what comes next is said by `read_ahead`: the kernel's guess would only
         # read twice as much around each chunk.
         with contextlib.suppress(OSError):
@@ -72,7 +74,9 @@ class DirectoryFile:
     def read_ahead(self, size: int, offset: int) -> None:
         """Have the kernel read these bytes into the page cache, without waiting for them."""
         with contextlib.suppress(OSError):
-            os.posix_fadvise(self._fd, offset, size, os.POSIX_FADV_WILLNEED)
+            end = offset + size
+            for start in range(offset, end, self._advice):
+                os.posix_fadvise(self._fd, start, min(self._advice, end - start), os.POSIX_FADV_WILLNEED)
 
     def write(self, buffers: Sequence[bytes | bytearray | memoryview], offset: int) -> None:
         """Write all the buffers, one after the other, at `offset`."""
@@ -136,7 +140,9 @@ class DirectoryStore:
         self._description = os.fspath(path)
         self._writable = write
         self._lock = Lock()
-        self._folders = {"": open_root(self._description, write=write)}
+        root = open_root(self._description, write=write)
+        self._folders = {"": root}
+        self._advice = advice_limit(os.fstat(root).st_dev)
 
     @property
     def writable(self) -> bool:
@@ -151,12 +157,12 @@ class DirectoryStore:
     def open(self, path: str, *, write: bool = False) -> DirectoryFile:
         """Open a regular file. FileNotFoundError if missing; OSError(EINVAL) for anything but a regular file."""
         parent, name = self._place(path)
-        return DirectoryFile(open_regular(name, os.O_RDWR if write else os.O_RDONLY, parent, path))
+        return DirectoryFile(open_regular(name, os.O_RDWR if write else os.O_RDONLY, parent, path), self._advice)
 
     def create(self, path: str) -> DirectoryFile:
         """Make a new, empty object open for reading and writing; FileExistsError if taken."""
         parent, name = self._place(path)
-        return DirectoryFile(open_regular(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, parent, path))
+        return DirectoryFile(open_regular(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, parent, path), self._advice)
 
     def exists(self, path: str) -> bool:
         """Whether a regular file is there; OSError(EINVAL) if something else is."""

@@ -380,29 +380,29 @@ class NeedLeaf(NotReady):
 
     def __init__(self, segment: Segment) -> None:
         super().__init__(segment.path)
-        self._segment = segment
+        self.segment = segment
         self._leaf = b""
         self._error: Damaged | None = None
 
     @property
     def size(self) -> int | None:
         """The leaf's length."""
-        return None if self._segment.node is None else self._segment.node.length
+        return None if self.segment.node is None else self.segment.node.length
 
     def prepare(self) -> None:
         """Read the leaf."""
         try:
-            self._leaf = self._segment.load_node()
+            self._leaf = self.segment.load_node()
         except Damaged as error:
             self._error = error
 
     def install(self) -> None:
         """Take it over; raises Damaged."""
-        if self._segment.leaf is not None:
+        if self.segment.leaf is not None:
             return
         if self._error is not None:
             raise self._error
-        self._segment.adopt_leaf(self._leaf)
+        self.segment.adopt_leaf(self._leaf)
 
 
 class NeedChunk(NotReady):

@@ -9,15 +9,19 @@ from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
-from vaultfs.errors import Damaged
+from vaultfs.errors import Damaged, FilesystemError
+from vaultfs.format.constants import CHUNKS_PER_SEGMENT
 from vaultfs.format.layout import object_path, slot_offset
 from vaultfs.sealing.entries import Pointer, decode_entry, decode_head, entry_id_and_mode, has_inline_data
 from vaultfs.sealing.maps import InlineData, InlineMap, MapEntry, decode_content
 from vaultfs.sealing.slots import stored_slot_size
+from vaultfs.vault.content import NeedLeaf
 from vaultfs.vault.directory import Directory
 from vaultfs.vault.inode import Inode
 from vaultfs.vault.objects import Objects
+from vaultfs.vault.readplan import read_plan
 from vaultfs.vault.state import State
+from vaultfs.vault.waits import NotReady
 
 _FILE_BYTES = 128 << 10
 _MOST_LOOKED_AT = 4096  # entries, on the owner thread: less than a millisecond or two
@@ -80,6 +84,27 @@ def read_ahead_files(objects: Objects, entries: Iterable[bytes]) -> None:
     _read_ahead_contents(objects, map(_file_content, entries), _FILE_BYTES)
 
 
+def read_ahead_content(state: State, inode_id: int, offset: int, size: int) -> Iterator[Callable[[], None]]:
+    """Jobs that bring in a part of a file, one for each segment. Of one whose map is not in memory they bring in that,
+    and what stands where the chunks do in a file that was written in order.
+    """
+    chunk_size = state.objects.chunk_size
+    end = offset + size
+    while offset < end:
+        stop = min(end, offset + CHUNKS_PER_SEGMENT * chunk_size - offset % (CHUNKS_PER_SEGMENT * chunk_size))
+        try:
+            plan = read_plan(state, inode_id, offset, stop - offset)
+        except NeedLeaf as missing:
+            first, last = offset // chunk_size, -(-stop // chunk_size)
+            extents = _unread_extents(missing, first % CHUNKS_PER_SEGMENT, last - first, chunk_size)
+            yield partial(_bring_in, state.objects, list(extents))
+        except (FilesystemError, NotReady):
+            return
+        else:
+            yield plan.read_ahead
+        offset = stop
+
+
 def contents_ahead(objects: Objects, inodes: Iterable[Inode], size: int) -> Callable[[], None]:
     """Brings in the first `size` bytes of these files. The job may be done in any thread."""
     return partial(_read_ahead_contents, objects, [inode.content for inode in inodes], size)
@@ -140,6 +165,14 @@ def _content_extents(section: bytes, size: int, chunk_size: int) -> Iterator[Ext
         path = object_path(leaf.object)
         yield Extent(path, slot_offset(leaf.slot, chunk_size), stored_slot_size(leaf.length))
         yield Extent(path, 0, end)
+
+
+def _unread_extents(missing: NeedLeaf, first: int, count: int, chunk_size: int) -> Iterator[Extent]:
+    path = missing.segment.path
+    if (leaf := missing.segment.node) is not None:
+        yield Extent(path, slot_offset(leaf.slot, chunk_size), stored_slot_size(leaf.length))
+    start = slot_offset(first, chunk_size)
+    yield Extent(path, start, slot_offset(first + count, chunk_size) - start)
 
 
 def _slot_extents(path: str, entries: Iterable[MapEntry], chunk_size: int) -> Iterator[Extent]:

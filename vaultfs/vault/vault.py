@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import NamedTuple
 
-from vaultfs.errors import FilesystemError
 from vaultfs.format.constants import CHUNK_SIZE_DEFAULT, MAX_NAME
 from vaultfs.keys.hierarchy import VaultKeys
 from vaultfs.sealing.entries import Glance
@@ -21,6 +20,7 @@ from vaultfs.vault.memory import GenerationMemory
 from vaultfs.vault.readahead import (
     Neighbours,
     contents_ahead,
+    read_ahead_content,
     read_ahead_directories,
     read_ahead_files,
     subdirectories,
@@ -29,7 +29,6 @@ from vaultfs.vault.readplan import ReadPlan
 from vaultfs.vault.recovery import Progress
 from vaultfs.vault.settings import DEFAULTS, Settings
 from vaultfs.vault.syncing import SyncPlan
-from vaultfs.vault.waits import NotReady
 
 
 def _nobody_watches(done: int, total: int) -> None:
@@ -309,15 +308,11 @@ class Vault:
         """After Damaged: a new plan if what the old one read has moved meanwhile, else None."""
         return readplan.reread(self._state, plan)
 
-    # Reading ahead: jobs for any thread that bring things in, None where there is nothing to do
+    # Reading ahead: jobs for any thread that bring things in
 
-    def content_ahead(self, inode_id: int, offset: int, size: int) -> Callable[[], None] | None:
-        """Brings in a part of a file that is likely to be read soon."""
-        try:
-            plan = readplan.read_plan(self._state, inode_id, offset, size)
-        except (FilesystemError, NotReady):
-            return None
-        return plan.read_ahead if plan.size else None
+    def content_ahead(self, inode_id: int, offset: int, size: int) -> list[Callable[[], None]]:
+        """They bring in a part of a file that is likely to be read soon."""
+        return list(read_ahead_content(self._state, inode_id, offset, size))
 
     def write_back(self) -> None:
         """Have content written lately carried to the disk, so that a sync has less to wait for. Any thread."""

@@ -391,7 +391,7 @@ def random_operations(rng: random.Random, count: int) -> Iterator[Operation]:
     """A long workload; some of its operations will be refused."""
     names = [b"a", b"b", b"c", b"big", b"dir/x", b"dir/y"]
     offsets = [0, CHUNK, 2 * CHUNK, 3 * CHUNK, 700, 4 * CHUNK - 100, 9 * CHUNK, None, None]
-    sizes = [1, 300, 512, CHUNK, CHUNK + 1, 2 * CHUNK, 5 * CHUNK]
+    sizes = [1, 300, 512, CHUNK, CHUNK + 1, 2 * CHUNK, 2400, 5 * CHUNK]
     makers: list[tuple[float, Callable[[], Operation]]] = [
         (8, lambda: ("write", rng.choice(names), rng.choice(offsets), rng.choice(sizes))),
         (3, lambda: ("truncate", rng.choice(names), rng.choice([0, 1, 700, CHUNK, 4 * CHUNK, 5 * CHUNK + 9]))),
@@ -429,6 +429,7 @@ STEPS: dict[str, tuple[Operation, ...]] = {
     "patch": (("write", b"a", 300, 400),),
     "append": (("write", b"a", None, CHUNK + 700),),
     "big": (("write", b"big", 3 * CHUNK, 4 * CHUNK),),
+    "stream": (("write", b"c", 0, 2 * CHUNK + 352), ("write", b"c", None, 2 * CHUNK - 48)),
     "behind end": (("write", b"b", 5 * CHUNK, CHUNK),),
     "cut": (("truncate", b"a", 700),),
     "empty": (("truncate", b"big", 0),),

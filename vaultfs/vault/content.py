@@ -274,6 +274,11 @@ class FileContent:
             self.fetched.clear()
         self.fetched[tag] = data
 
+    def beginning(self, chunk: int, size: int) -> bytes | None:
+        """The first `size` bytes of a chunk whose data the active layer has in memory, or None."""
+        value = self.active.chunks.get(chunk)
+        return bytes(value[:size]).ljust(size, b"\0") if isinstance(value, bytearray) else None
+
     def overlay(self, chunk: int) -> tuple[bytearray, bytearray | SlotRef | None]:
         """(a chunk's data, to be changed in place, what the active layer had for it instead).
 

@@ -109,22 +109,29 @@ class _WritePlan:
 
 
 def _plan_write(core: Core, content: FileContent, size: int, offset: int, data: bytes) -> _WritePlan:
-    """Divide a write by chunks, and have everything in memory that applying it will need."""
+    """Divide a write by chunks, and have everything in memory that applying it will need.
+
+    Of a stream the kernel writes out pieces that end somewhere in a chunk. The bytes of that chunk are kept in memory
+    and in the journal until the next piece completes it: it goes to one slot, once, before those that follow.
+    """
     plan = _WritePlan()
     chunk_size = core.objects.chunk_size
     view = memoryview(data)
     position = offset
     end = offset + len(data)
+    stream = len(data) >= core.settings.stream_minimum
+    goes_on = stream and end % core.settings.page_size == 0
     while position < end:
         chunk, start = divmod(position, chunk_size)
         stop = min(chunk_size, start + end - position)
         piece = view[position - offset : position - offset + stop - start]
-        whole = start == 0 and stop >= min(chunk_size, size - position)
-        large = stop == chunk_size or stop >= core.settings.direct_minimum
+        beginning = content.beginning(chunk, start) if stream and start and stop == chunk_size else None
+        whole = beginning is not None or (start == 0 and stop >= min(chunk_size, size - position))
+        large = stop == chunk_size or (stop >= core.settings.direct_minimum and not goes_on)
         number = chunk // CHUNKS_PER_SEGMENT
         segment = content.writable_segment(number) if whole and large and not content.is_moving(number) else None
         if segment is not None and not segment.is_crowded:
-            plan.direct.append(_Piece(chunk, segment, piece))
+            plan.direct.append(_Piece(chunk, segment, memoryview(beginning + piece) if beginning else piece))
         else:
             content.segment(number)
             if not whole:

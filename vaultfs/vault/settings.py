@@ -31,6 +31,9 @@ class Settings:
     ballast_size: int = 4 << 20
     # A piece of a chunk at least so long that covers all the chunk holds goes straight to a slot.
     direct_minimum: int = 32 << 10
+    # A write at least so long is a piece of a stream: if it ends with a page, within a chunk, that chunk will go on.
+    stream_minimum: int = 256 << 10
+    page_size: int = 4096
     open_objects: int = 1024
     unsynced_soft: int = 768
     unsynced_hard: int = 6144

@@ -1,0 +1,73 @@
+"""A stream whose pieces end within chunks, as the kernel writes it out, is stored as if it had come at once."""
+
+import random
+from itertools import accumulate, pairwise
+
+import pytest
+
+from tests.support.crashstore import crash_states
+from tests.support.memorystore import MemoryStore
+from tests.support.recordingstore import RecordingStore
+from tests.vault.harness import KEYS, ROOT, open_inline, vault_with
+from vaultfs.format.constants import CHUNK_SIZE_DEFAULT
+from vaultfs.vault.inline import Inline
+from vaultfs.vault.vault import OpenOptions, Vault
+
+PAGE = 4096
+PIECES = [5 * CHUNK_SIZE_DEFAULT + 3 * PAGE, 1 << 20, 1 << 20, 1 << 20, 999_999]
+"""Bytes of each request: the first caught the writer in the middle of a chunk, and so are all after it."""
+
+
+def stream(vault: Inline, inode: int, content: bytes) -> None:
+    """Write it in pieces."""
+    for start, stop in pairwise((0, *accumulate(PIECES))):
+        vault.write(inode, start, content[start:stop])
+
+
+def slots_of(vault: Inline, inode: int) -> list[int]:
+    """The slots of the chunks, from the first chunk on."""
+    return [slot for _, slot, _ in vault.vault.read_plan(inode, 0, sum(PIECES)).places()]
+
+
+@pytest.fixture
+def content() -> bytes:
+    return random.Random(1).randbytes(sum(PIECES))
+
+
+def test_its_chunks_stand_in_order_in_one_slot_each(content: bytes) -> None:
+    vault = vault_with({})
+    inode = vault.create_inode(ROOT, b"video", 0o100600).id
+    stream(vault, inode, content)
+    assert vault.read(inode, 0, len(content)) == content
+    chunks = -(-len(content) // CHUNK_SIZE_DEFAULT)
+    assert slots_of(vault, inode) == list(range(chunks - 1)), "all but the short last one are there at once"
+    store = vault.vault.store
+    vault.vault.close()
+    again = open_inline(store, OpenOptions())
+    assert again.walk(b"video").id == inode
+    assert again.read(inode, 0, len(content)) == content
+    assert slots_of(again, inode) == list(range(chunks))
+
+
+@pytest.mark.parametrize("synced", [False, True])
+def test_a_power_cut_takes_only_what_was_not_synced(content: bytes, synced: bool) -> None:
+    store = MemoryStore()
+    Vault.create(store, KEYS)
+    recording = RecordingStore(store)
+    vault = open_inline(recording, OpenOptions())
+    inode = vault.create_inode(ROOT, b"video", 0o100600).id
+    first, both = PIECES[0], PIECES[0] + PIECES[1]
+    vault.write(inode, 0, content[:first])
+    vault.fsync(inode)
+    vault.write(inode, first, content[first:both])
+    if synced:
+        vault.fsync(inode)
+    else:
+        vault.vault.write_out()
+    sizes = set()
+    for state in crash_states(recording.log, len(recording.log), rng=random.Random(1), limit=64):
+        after = open_inline(state, OpenOptions())
+        found = after.walk(b"video")
+        assert after.read(found.id, 0, both) == content[: found.size]
+        sizes.add(found.size)
+    assert sizes == {both} if synced else min(sizes) == first

@@ -34,7 +34,10 @@ class StoreFile(Protocol):
         ...
 
     def read_ahead(self, size: int, offset: int) -> None:
-        """Have `size` bytes from `offset` brought in, so that reading them need not wait soon. A hint: never fails."""
+        """Have `size` bytes from `offset` brought in, so that reading them need not wait soon.
+
+        A hint: it never fails. Of more than a MiB it may wait for most itself.
+        """
         ...
 
     def write(self, buffers: Sequence[bytes | bytearray | memoryview], offset: int) -> None:

@@ -10,10 +10,13 @@ from threading import Lock
 from typing import Self
 
 from vaultfs.store.api import Space
-from vaultfs.store.blockdevice import advice_limit
 from vaultfs.store.descriptors import not_regular, open_folder, open_regular, open_root
 from vaultfs.store.linux import fallocate, start_write_back
 
+# Bytes. Of one piece of advice the kernel takes only as many as its read-ahead or the disk's largest request has, and
+# drops the rest (force_page_cache_ra in mm/readahead.c); this is the least there is by default.
+_ADVICE = 128 << 10
+_LARGE = 1 << 20
 _IOV_MAX = os.sysconf("SC_IOV_MAX")
 # The layout has 259 folders; their descriptors are kept open, so that opening an object is one openat(2).
 _MAX_FOLDERS = 300
@@ -26,11 +29,10 @@ _CLOSED = 0x7FFF_FFFF
 class DirectoryFile:
     """One open object of a `DirectoryStore` (see `store.api.StoreFile`)."""
 
-    __slots__ = ("_advice", "_fd")
+    __slots__ = ("_fd",)
 
-    def __init__(self, fd: int, advice: int) -> None:
+    def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._advice = advice
         # What is read is asked for whole, and what comes next is said by `read_ahead`: the kernel's guess would only
         # read twice as much around each chunk.
         with contextlib.suppress(OSError):
@@ -42,6 +44,8 @@ class DirectoryFile:
 
     def read(self, size: int, offset: int) -> bytes:
         """Up to `size` bytes from `offset`; fewer only at the end of the object."""
+        if size > _LARGE:
+            self.read_ahead(size, offset)
         data = os.pread(self._fd, size, offset)
         if len(data) == size or not data:
             return data
@@ -72,11 +76,33 @@ class DirectoryFile:
         return buffer
 
     def read_ahead(self, size: int, offset: int) -> None:
-        """Have the kernel read these bytes into the page cache, without waiting for them."""
+        """Have the kernel read these bytes into the page cache; of a large part that is waited for."""
         with contextlib.suppress(OSError):
-            end = offset + size
-            for start in range(offset, end, self._advice):
-                os.posix_fadvise(self._fd, start, min(self._advice, end - start), os.POSIX_FADV_WILLNEED)
+            if size > _LARGE:
+                self._read_through(size, offset)
+            else:
+                self._advise(size, offset)
+
+    def _advise(self, size: int, offset: int) -> None:
+        end = offset + size
+        for start in range(offset, end, _ADVICE):
+            os.posix_fadvise(self._fd, start, min(_ADVICE, end - start), os.POSIX_FADV_WILLNEED)
+
+    def _read_through(self, size: int, offset: int) -> None:
+        """Send them to nowhere, which copies nothing.
+
+        The kernel reads ahead of whoever reads on and on by itself, into larger pages and with less work than by any
+        advice: in half the time. That takes a descriptor of its own, whose reads are not said to be random.
+        """
+        end = offset + size
+        fd = os.open(f"/proc/self/fd/{self._fd}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+            with open(os.devnull, "wb", buffering=0) as nowhere:
+                while offset < end and (sent := os.sendfile(nowhere.fileno(), fd, offset, end - offset)):
+                    offset += sent
+        finally:
+            os.close(fd)
 
     def write(self, buffers: Sequence[bytes | bytearray | memoryview], offset: int) -> None:
         """Write all the buffers, one after the other, at `offset`."""
@@ -140,9 +166,7 @@ class DirectoryStore:
         self._description = os.fspath(path)
         self._writable = write
         self._lock = Lock()
-        root = open_root(self._description, write=write)
-        self._folders = {"": root}
-        self._advice = advice_limit(os.fstat(root).st_dev)
+        self._folders = {"": open_root(self._description, write=write)}
 
     @property
     def writable(self) -> bool:
@@ -157,12 +181,12 @@ class DirectoryStore:
     def open(self, path: str, *, write: bool = False) -> DirectoryFile:
         """Open a regular file. FileNotFoundError if missing; OSError(EINVAL) for anything but a regular file."""
         parent, name = self._place(path)
-        return DirectoryFile(open_regular(name, os.O_RDWR if write else os.O_RDONLY, parent, path), self._advice)
+        return DirectoryFile(open_regular(name, os.O_RDWR if write else os.O_RDONLY, parent, path))
 
     def create(self, path: str) -> DirectoryFile:
         """Make a new, empty object open for reading and writing; FileExistsError if taken."""
         parent, name = self._place(path)
-        return DirectoryFile(open_regular(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, parent, path), self._advice)
+        return DirectoryFile(open_regular(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, parent, path))
 
     def exists(self, path: str) -> bool:
         """Whether a regular file is there; OSError(EINVAL) if something else is."""

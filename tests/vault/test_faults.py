@@ -25,8 +25,10 @@ from tests.vault.harness import (
     snapshot,
 )
 from tests.vault.walker import assert_clean
-from vaultfs.errors import NoSpace, NotFound, VaultfsError, WriteFailed
+from vaultfs.errors import NoSpace, NotFound, ReadOnly, VaultfsError, WriteFailed
+from vaultfs.vault.checkpoint import Checkpoint
 from vaultfs.vault.inline import Inline
+from vaultfs.vault.roots import RootSlots
 from vaultfs.vault.settings import Settings
 from vaultfs.vault.vault import Vault
 
@@ -181,6 +183,33 @@ def test_a_failed_sync_is_never_made_good_by_a_later_one(template: MemoryStore) 
     for outcome in outcomes(template, errno=errno.ENOSPC, kinds=SYNCS):
         assert outcome.errors or outcome.read_only, f"{outcome.what} went unnoticed"
         assert_nothing_acknowledged_is_lost(outcome)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_checkpoint_that_fails_as_nobody_foresaw_keeps_everything(
+    monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    """The vault turns read-only and says so; no checkpoint would ever run again, and in the end all writers wait."""
+    store = new_store()
+    vault = open_inline(store)
+    inode = vault.create_inode(ROOT, b"a", stat.S_IFREG | 0o600).id
+    vault.write(inode, 0, b"accepted" * 1000)
+
+    def out_of_memory(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patches:
+        patches.setattr(RootSlots if late else Checkpoint, "commit" if late else "write", out_of_memory)
+        assert not vault.vault.checkpoint()
+    assert vault.vault.read_only_reason
+    with pytest.raises(ReadOnly):
+        vault.write(inode, 0, b"refused")
+    assert vault.read(inode, 0, 8000) == b"accepted" * 1000
+    vault.vault.close()
+    again = open_inline(store)
+    assert again.read(again.walk(b"a").id, 0, 8000) == b"accepted" * 1000
+    again.vault.close()
+    assert_clean(store)
 
 
 FILLING = Settings(

@@ -21,7 +21,7 @@ class CheckpointJob:
         self._checkpointer = checkpointer
         self._core = checkpointer.core
         self._checkpoint = checkpoint
-        self._error: OSError | Damaged | None = None
+        self._error: Exception | None = None
         self._root_begun = False
         self._done: list[JournalFile] = []
 
@@ -34,7 +34,7 @@ class CheckpointJob:
                 raise Damaged("the roots in the store were changed by another program")
             self._root_begun = True
             core.roots.commit(root)
-        except (OSError, Damaged) as error:
+        except Exception as error:
             self._error = error
             return
         self._checkpointer.remember()
@@ -55,7 +55,7 @@ class CheckpointJob:
         self._checkpointer.plan = None
         return True
 
-    def _failed(self, error: OSError | Damaged) -> None:
+    def _failed(self, error: Exception) -> None:
         core = self._core
         self._checkpointer.running = False
         if self._root_begun:
@@ -68,8 +68,12 @@ class CheckpointJob:
             log.warning("a checkpoint found the store full; it is kept in memory and the journal, and tried again")
         elif isinstance(error, OSError):
             core.fail("a checkpoint could not be written", error)
-        else:
+        elif isinstance(error, Damaged):
             core.stop_writing(str(error))
+        else:
+            # Not foreseen (out of memory, or a mistake): what is in the journal is safe, and nobody may wait for ever.
+            log.error("a checkpoint failed", exc_info=error)
+            core.stop_writing(f"a checkpoint failed with {type(error).__name__}")
 
     def clean_up(self, last: bool = False) -> None:
         """Free what was let go and, unless this is the `last` one, have the next journal ready.

@@ -9,8 +9,11 @@ from tests.support.crashstore import crash_states
 from tests.support.memorystore import MemoryStore
 from tests.support.recordingstore import RecordingStore
 from tests.vault.harness import KEYS, ROOT, open_inline, vault_with
-from vaultfs.format.constants import CHUNK_SIZE_DEFAULT
+from vaultfs.format.constants import CHUNK_SIZE_DEFAULT, MAX_RECORD_SIZE
+from vaultfs.sealing.records import Write, encode_record
+from vaultfs.vault.fileio import MAX_WRITE
 from vaultfs.vault.inline import Inline
+from vaultfs.vault.segment import Segment
 from vaultfs.vault.vault import OpenOptions, Vault
 
 PAGE = 4096
@@ -71,3 +74,23 @@ def test_a_power_cut_takes_only_what_was_not_synced(content: bytes, synced: bool
         assert after.read(found.id, 0, both) == content[: found.size]
         sizes.add(found.size)
     assert sizes == {both} if synced else min(sizes) == first
+
+
+def test_the_longest_write_fits_into_one_record(content: bytes) -> None:
+    """While its segment moves, a write goes into the journal as a whole; one of 4 MiB was synced, and then not found."""
+    vault = vault_with({"video": content})
+    inode = vault.walk(b"video").id
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr(Segment, "should_move", lambda *_: True)
+        vault.write(inode, 0, b"x")
+        assert vault.vault.begin_checkpoint() is not None
+    new = random.Random(2).randbytes(MAX_WRITE)
+    assert vault.vault.write(inode, 3 * PAGE, new + b"and more", False) == MAX_WRITE
+    vault.fsync(inode)
+    after = open_inline(vault.vault.store, OpenOptions())
+    assert after.read(after.walk(b"video").id, 3 * PAGE, MAX_WRITE) == new
+
+
+def test_a_record_no_reader_would_take_is_refused() -> None:
+    with pytest.raises(ValueError, match="too long"):
+        encode_record(Write(1024, 1, 0o100600, 0, b"", (), ((0, bytes(MAX_RECORD_SIZE)),)))

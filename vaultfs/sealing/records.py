@@ -9,6 +9,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from vaultfs.errors import Damaged
+from vaultfs.format.constants import MAX_RECORD_SIZE, RECORD_HEADER_SIZE, TAG_SIZE
+
+_LONGEST_BODY = MAX_RECORD_SIZE - RECORD_HEADER_SIZE - TAG_SIZE
 
 
 class Create(NamedTuple):
@@ -145,7 +148,14 @@ CREATE, LINK, UNLINK, RENAME, ATTRIBUTES, TRUNCATE, WRITE, XATTR, SYNCED, PURGE,
 
 
 def encode_record(record: Record) -> tuple[int, bytes]:
-    """(type, body) of a record."""
+    """(type, body) of a record; ValueError for one so long that a reader would take it for the journal's end."""
+    kind, body = _encode(record)
+    if len(body) > _LONGEST_BODY:
+        raise ValueError(f"a journal record of {len(body)} bytes is too long")
+    return kind, body
+
+
+def _encode(record: Record) -> tuple[int, bytes]:
     match record:
         case Write():
             return WRITE, _encode_write(record)

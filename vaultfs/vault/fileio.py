@@ -15,7 +15,7 @@ from vaultfs.vault.state import State
 from vaultfs.vault.syncing import SyncPlan
 
 _RECORD_ROOM = 512
-MAX_WRITE = 4 << 20
+MAX_WRITE = 2 << 20
 # Nanoseconds: two ticks of the slowest clock by which a kernel stamps files. A write that comes so soon after the last
 # change may have been stamped within the same tick, and then nobody says so again.
 _TICKS = 20_000_000
@@ -47,7 +47,7 @@ def drop_capability(core: Core, inode: Inode) -> None:
 
 
 def write(core: Core, inode_id: int, offset: int, data: bytes, keep_times: bool) -> int:
-    """Write bytes at an offset and return how many, MAX_WRITE at most, so that one record can hold them.
+    """Write bytes at an offset and return how many, MAX_WRITE at most, so that one record can hold them all.
 
     With `keep_times` the mtime and ctime stay, as they do if they are those of a moment ago.
     Raises FilesystemError or NotReady, and then nothing changed.

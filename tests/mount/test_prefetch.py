@@ -71,12 +71,13 @@ def test_reading_ahead_goes_on_in_the_next_segment(brought_in: list[tuple[str, i
     assert vault.read(inode, 64 * MIB, 6 * MIB) == content[: 6 * MIB]
 
 
-def test_a_file_read_here_and_there_is_not_read_ahead(brought_in: list[tuple[str, int, int]]) -> None:
+@pytest.mark.parametrize("size", [4096, MIB])
+def test_a_file_read_here_and_there_is_not_read_ahead(brought_in: list[tuple[str, int, int]], size: int) -> None:
     vault = vault_with({"video": bytes(12 * MIB)})
     inode = vault.lookup(ROOT, b"video").id
     prefetcher = Prefetcher(vault.vault, AtOnce(1))
     for offset in random.Random(1).sample(range(MIB, 12 * MIB, 16384), 200):
-        prefetcher.read(inode, offset, 4096, missed=True)
+        prefetcher.read(inode, offset, size, missed=True)
     assert len(brought_in) < 5
 
 

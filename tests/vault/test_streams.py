@@ -17,8 +17,8 @@ from vaultfs.vault.segment import Segment
 from vaultfs.vault.vault import OpenOptions, Vault
 
 PAGE = 4096
-PIECES = [5 * CHUNK_SIZE_DEFAULT + 3 * PAGE, 1 << 20, 1 << 20, 1 << 20, 999_999]
-"""Bytes of each request: the first caught the writer in the middle of a chunk, and so are all after it."""
+PIECES = [1 << 20, 5 * CHUNK_SIZE_DEFAULT + 3 * PAGE, 1 << 20, 1 << 20, 999_999]
+"""Bytes of each request: the second caught the writer in the middle of a chunk, and so are all after it."""
 
 
 def stream(vault: Inline, inode: int, content: bytes) -> None:
@@ -59,8 +59,9 @@ def test_a_power_cut_takes_only_what_was_not_synced(content: bytes, synced: bool
     recording = RecordingStore(store)
     vault = open_inline(recording, OpenOptions())
     inode = vault.create_inode(ROOT, b"video", 0o100600).id
-    first, both = PIECES[0], PIECES[0] + PIECES[1]
-    vault.write(inode, 0, content[:first])
+    first, both = sum(PIECES[:2]), sum(PIECES[:3])
+    vault.write(inode, 0, content[: PIECES[0]])
+    vault.write(inode, PIECES[0], content[PIECES[0] : first])
     vault.fsync(inode)
     vault.write(inode, first, content[first:both])
     if synced:
@@ -76,8 +77,17 @@ def test_a_power_cut_takes_only_what_was_not_synced(content: bytes, synced: bool
     assert sizes == {both} if synced else min(sizes) == first
 
 
+def test_a_file_that_comes_in_one_piece_is_stored_once(content: bytes) -> None:
+    """Whether it ends with a page or not: nothing says that it will go on."""
+    vault = vault_with({})
+    inode = vault.create_inode(ROOT, b"photo", 0o100600).id
+    size = 5 * CHUNK_SIZE_DEFAULT + 10 * PAGE
+    vault.write(inode, 0, content[:size])
+    assert [slot for _, slot, _ in vault.vault.read_plan(inode, 0, size).places()] == list(range(6))
+
+
 def test_the_longest_write_fits_into_one_record(content: bytes) -> None:
-    """While its segment moves, a write goes into the journal as a whole; one of 4 MiB was synced, and then not found."""
+    """While its segment moves all of it goes into the journal; one of 4 MiB was synced, and then not found."""
     vault = vault_with({"video": content})
     inode = vault.walk(b"video").id
     with pytest.MonkeyPatch.context() as patches:

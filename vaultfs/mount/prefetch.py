@@ -12,7 +12,7 @@ from vaultfs.vault.vault import Vault
 _STREAMS = 32
 _SMALLEST_WINDOW = 1 << 20
 _LARGEST_WINDOW = 8 << 20
-# Who asks for so much in one read is likely to go on.
+# Bytes. Who begins with so much in one read is likely to go on.
 _LARGE = 512 << 10
 # How far apart two files may be to count as following each other: a program may pass over some.
 _NEAR = 4
@@ -59,7 +59,7 @@ class Prefetcher:
                 if len(self._streams) >= _STREAMS:
                     self._streams.popitem(last=False)
                 stream = self._streams[inode] = _Stream(offset + size)
-                if size >= _LARGE:
+                if offset == 0 and size >= _LARGE:
                     self._extend(inode, stream)
             return
         if offset != stream.end:

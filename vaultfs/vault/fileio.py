@@ -119,14 +119,15 @@ def _plan_write(core: Core, content: FileContent, size: int, offset: int, data: 
     view = memoryview(data)
     position = offset
     end = offset + len(data)
-    stream = len(data) >= core.settings.stream_minimum
+    stream = offset > 0 and len(data) >= core.settings.stream_minimum
     goes_on = stream and end % core.settings.page_size == 0
     while position < end:
         chunk, start = divmod(position, chunk_size)
         stop = min(chunk_size, start + end - position)
         piece = view[position - offset : position - offset + stop - start]
         beginning = content.beginning(chunk, start) if stream and start and stop == chunk_size else None
-        whole = beginning is not None or (start == 0 and stop >= min(chunk_size, size - position))
+        covered = start == 0 and stop >= min(chunk_size, size - position)
+        whole = covered or beginning is not None
         large = stop == chunk_size or (stop >= core.settings.direct_minimum and not goes_on)
         number = chunk // CHUNKS_PER_SEGMENT
         segment = content.writable_segment(number) if whole and large and not content.is_moving(number) else None

@@ -121,7 +121,7 @@ class Inline:
         return data
 
     def content_ahead(self, inode_id: int, offset: int, size: int) -> Callable[[], None] | None:
-        """`Vault.content_ahead`, once the map of that part of the file is in memory."""
+        """A job that brings in a part of a file, whose map is read here and now; None if there is no such part."""
         try:
             plan = self.call(lambda: self.vault.read_plan(inode_id, offset, size))
         except FilesystemError:

@@ -89,20 +89,19 @@ def read_ahead_content(state: State, inode_id: int, offset: int, size: int) -> I
     and what stands where the chunks do in a file that was written in order.
     """
     chunk_size = state.objects.chunk_size
-    end = offset + size
-    while offset < end:
-        stop = min(end, offset + CHUNKS_PER_SEGMENT * chunk_size - offset % (CHUNKS_PER_SEGMENT * chunk_size))
-        try:
-            plan = read_plan(state, inode_id, offset, stop - offset)
-        except NeedLeaf as missing:
-            first, last = offset // chunk_size, -(-stop // chunk_size)
-            extents = _unread_extents(missing, first % CHUNKS_PER_SEGMENT, last - first, chunk_size)
-            yield partial(_bring_in, state.objects, list(extents))
-        except (FilesystemError, NotReady):
-            return
-        else:
-            yield plan.read_ahead
-        offset = stop
+    try:
+        end = min(offset + size, state.inode(inode_id).size)
+        while offset < end:
+            stop = min(end, offset + CHUNKS_PER_SEGMENT * chunk_size - offset % (CHUNKS_PER_SEGMENT * chunk_size))
+            try:
+                yield read_plan(state, inode_id, offset, stop - offset).read_ahead
+            except NeedLeaf as missing:
+                first, last = offset // chunk_size, -(-stop // chunk_size)
+                extents = _unread_extents(missing, first % CHUNKS_PER_SEGMENT, last - first, chunk_size)
+                yield partial(_bring_in, state.objects, list(extents))
+            offset = stop
+    except (FilesystemError, NotReady):
+        return
 
 
 def contents_ahead(objects: Objects, inodes: Iterable[Inode], size: int) -> Callable[[], None]:

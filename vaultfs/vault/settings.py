@@ -29,9 +29,9 @@ class Settings:
     journal_room: int = 256 << 10
     journal_step: int = 1 << 20
     ballast_size: int = 4 << 20
-    # A piece of a chunk at least so long that covers all the chunk holds goes straight to a slot.
+    # A piece of a chunk at least so long that covers all the chunk holds goes straight to a slot, unless it is the end
+    # of a piece of a stream: a write at least so long, behind other data, that ends with a page. It will go on.
     direct_minimum: int = 32 << 10
-    # A write at least so long is a piece of a stream: if it ends with a page, within a chunk, that chunk will go on.
     stream_minimum: int = 256 << 10
     page_size: int = 4096
     open_objects: int = 1024

@@ -360,6 +360,32 @@ def test_what_was_written_is_written_back_once(monkeypatch: pytest.MonkeyPatch) 
     assert cache.unsynced() == ["a", "c"], "it is no sync"
 
 
+def test_an_object_that_got_a_lot_is_synced_with_that() -> None:
+    store = RecordingStore(MemoryStore())
+    cache = HandleCache(store, 10)
+    for path in ("large", "small"):
+        cache.create(path)
+    for _ in range(2):
+        for number in range(32):
+            cache.write("large", [bytes(1 << 20)], number << 20)
+            cache.write("small", [b"x"], number)
+            cache.write_back()
+    assert sum(isinstance(step, Sync) for step in store.log.operations) == 2
+    assert cache.unsynced() == ["small"]
+
+
+def test_a_sync_that_failed_before_anybody_asked_fails_whoever_asks() -> None:
+    store = FaultyStore(MemoryStore())
+    cache = HandleCache(store, 10)
+    cache.create("large")
+    cache.write("large", [bytes(32 << 20)], 0)
+    store.faults.append(Fault(errno.EIO, kinds=SYNCS))
+    with pytest.raises(OSError, match="Input/output"):
+        cache.write_back()
+    with pytest.raises(OSError, match="Input/output"):
+        cache.sync(["large"])
+
+
 def test_objects_synced_together_are_on_their_way_before_the_first_is_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -15,6 +15,9 @@ from threading import Lock
 
 from vaultfs.store.api import Store, StoreFile
 
+# Bytes written to an object until it is synced before anybody asks.
+_MUCH = 32 << 20
+
 
 class _Unsynced:
     """Something with changes that are not durable: an object, or a folder with new names in it."""
@@ -62,11 +65,13 @@ class _Unsynced:
 class _UnsyncedFile(_Unsynced):
     """An unsynced object, and the open file that will be told if the kernel fails to write it back."""
 
-    __slots__ = ("file",)
+    __slots__ = ("file", "written")
 
     def __init__(self, path: str, file: StoreFile) -> None:
         super().__init__(path, file.sync)
         self.file = file
+        self.written = 0
+        """The bytes written since the last sync of it began, about."""
 
 
 class HandleCache:
@@ -117,6 +122,7 @@ class HandleCache:
         unsynced = self._begin(path)
         try:
             unsynced.file.write(buffers, offset)
+            unsynced.written += sum(map(len, buffers))
         finally:
             self._end(unsynced)
 
@@ -168,11 +174,19 @@ class HandleCache:
             self._settle(unsynced)
 
     def write_back(self) -> None:
-        """Have all that was written since the last call carried to the disk (`StoreFile.write_back`)."""
+        """Have all that was written since the last call carried to the disk (`StoreFile.write_back`).
+
+        An object that got a lot is synced: a disk may keep what it is sent in a memory of its own, and whoever syncs
+        it in the end would wait for all of that. Raises OSError, which the next sync of that object does as well.
+        """
         with self._lock:
             written, self._written = self._written, {}
+            large = [path for path in written if self._unsynced[path].written >= _MUCH]
+            for path in large:
+                self._unsynced[path].written = 0
         for file in written.values():
             file.write_back()
+        self.sync(large)
 
     def read_ahead(self, path: str, size: int, offset: int) -> None:
         """Have a part of an object brought in (`StoreFile.read_ahead`), if there is such an object."""

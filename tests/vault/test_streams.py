@@ -10,6 +10,7 @@ from tests.support.memorystore import MemoryStore
 from tests.support.recordingstore import RecordingStore
 from tests.vault.harness import KEYS, ROOT, open_inline, vault_with
 from vaultfs.format.constants import CHUNK_SIZE_DEFAULT, MAX_RECORD_SIZE
+from vaultfs.format.layout import slot_offset
 from vaultfs.sealing.records import Write, encode_record
 from vaultfs.vault.fileio import MAX_WRITE
 from vaultfs.vault.inline import Inline
@@ -104,3 +105,42 @@ def test_the_longest_write_fits_into_one_record(content: bytes) -> None:
 def test_a_record_no_reader_would_take_is_refused() -> None:
     with pytest.raises(ValueError, match="too long"):
         encode_record(Write(1024, 1, 0o100600, 0, b"", (), ((0, bytes(MAX_RECORD_SIZE)),)))
+
+
+def test_writing_over_free_slots_touches_no_slot_in_use(content: bytes) -> None:
+    """A page that a run of slots ends in is written whole, where what is behind them may be overwritten."""
+    vault = vault_with({"video": content})
+    inode = vault.walk(b"video").id
+    assert vault.read(inode, 0, 1) == content[:1]
+    segment = vault.vault.read_plan(inode, 0, 1)._parts[0].segment  # type: ignore[union-attr]
+    chunk = CHUNK_SIZE_DEFAULT
+    for number in (1, 2, 3, 5):  # they go to new slots, and theirs are free after the next checkpoints
+        vault.write(inode, number * chunk, content[:chunk])
+    vault.vault.checkpoint()
+    vault.vault.checkpoint()
+    assert [slot for slot in range(8) if slot in segment._free] == [1, 2, 3, 5]
+    before = stored(segment)
+    vault.write(inode, 6 * chunk, content[: 2 * chunk])
+    assert (first := slot_offset(1, chunk)) % PAGE
+    changed = [at for at, (old, new) in enumerate(zip(before, stored(segment), strict=False)) if old != new]
+    assert first <= changed[0]
+    assert slot_offset(3, chunk) < changed[-1] < slot_offset(3, chunk) + PAGE, "slot 3 is free"
+    before = stored(segment)
+    vault.write(inode, 8 * chunk, content[:chunk])
+    changed = [at for at, (old, new) in enumerate(zip(before, stored(segment), strict=False)) if old != new]
+    assert changed[-1] < slot_offset(4, chunk), "slot 4 is in use"
+    vault.fsync(inode)
+    expected = bytearray(content)
+    for number in (1, 2, 3, 5):
+        expected[number * chunk : (number + 1) * chunk] = content[:chunk]
+    expected[6 * chunk : 8 * chunk] = content[: 2 * chunk]
+    expected[8 * chunk : 9 * chunk] = content[:chunk]
+    assert vault.read(inode, 0, len(content)) == expected
+    after = open_inline(vault.vault.store, OpenOptions())
+    assert after.read(after.walk(b"video").id, 0, len(content)) == expected
+
+
+def stored(segment: Segment) -> bytes:
+    """The object's bytes."""
+    file = segment._objects.open(segment.path)
+    return bytes(file.read(file.size(), 0))

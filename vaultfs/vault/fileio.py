@@ -149,7 +149,8 @@ def _write_direct(core: Core, content: FileContent, pieces: list[_Piece]) -> lis
     generation = core.objects.generation
     stride = slot_size(core.objects.chunk_size)
     direct: list[Direct] = []
-    sealed = memoryview(core.scratch(len(pieces) * stride))
+    page = core.settings.page_size
+    sealed = memoryview(core.scratch(len(pieces) * stride + page))
     begin = end = 0
     first = pieces[0]
     try:
@@ -157,12 +158,12 @@ def _write_direct(core: Core, content: FileContent, pieces: list[_Piece]) -> lis
             segment = piece.segment
             piece.slot = slot = segment.allocate()
             if segment is not first.segment or slot != first.slot + (end - begin) // stride:
-                first.segment.write(first.slot, [sealed[begin:end]])
+                first.segment.write_over(first.slot, sealed[begin:], end - begin, page)
                 begin, first = end, piece
             start, end = end, end + len(piece.data) + SLOT_OVERHEAD
             tag = segment.seal_chunk_into(slot, generation, piece.chunk, piece.data, sealed[start:end])
             direct.append(Direct(piece.chunk, segment.name, slot, len(piece.data), tag))
-        first.segment.write(first.slot, [sealed[begin:end]])
+        first.segment.write_over(first.slot, sealed[begin:], end - begin, page)
     except OSError as error:
         raise core.fail("a file's content could not be written", error) from error
     core.state.active.direct_bytes += len(pieces) * stride

@@ -12,7 +12,7 @@ from vaultfs.format.constants import (
     OBJECT_SEGMENT,
     SLOT_OVERHEAD,
 )
-from vaultfs.format.layout import object_path, slot_offset
+from vaultfs.format.layout import object_path, slot_offset, slot_size
 from vaultfs.sealing.maps import MapEntry, NodeReference, check_leaf, leaf_entries
 from vaultfs.sealing.objects import ObjectHeader, seal_object_header
 from vaultfs.sealing.slots import Buffer
@@ -135,6 +135,28 @@ class Segment:
                     if offset == OBJECT_HEADER_SIZE:
                         return
         objects.handles.write(self.path, buffers, offset)
+
+    def write_over(self, slot: int, data: memoryview, size: int, page: int) -> None:
+        """Write the first `size` bytes of `data`, which has a page of bytes more, from a slot on; raises OSError.
+
+        Where there are slots behind them already, what follows in `data` is written as well, up to the end of the page:
+        the kernel would have to read the rest of that page first, and wait for a disk that is busy writing. Nothing but
+        their own slot's rest, and a slot that is free, is overwritten that way.
+        """
+        stride = slot_size(self._objects.chunk_size)
+        offset = slot_offset(slot, self._objects.chunk_size)
+        following = slot + -(-size // stride)
+        rest = -(offset + size) % page
+        with self._lock:  # nobody may take the following slot, and write to it, meanwhile
+            if self.created and following < self.end:
+                room = (following - slot) * stride - size
+                if rest > room and self._free and self._free[0] == following:
+                    room += stride
+                if rest <= room:
+                    size += rest
+                self._objects.handles.write(self.path, [data[:size]], offset)
+                return
+        self.write(slot, [data[:size]])
 
     def make(self) -> None:
         """Make the object with nothing but its header, unless it is there; raises OSError."""

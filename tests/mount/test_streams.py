@@ -3,8 +3,7 @@
 import os
 import random
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,16 +14,6 @@ pytestmark = [pytest.mark.mount, needs_fuse]
 
 MIB = 1 << 20
 SEEDS = (1, 2, 3)
-
-
-@contextmanager
-def mounted(folder: Path, **settings: int) -> Iterator[list[MountedVault]]:
-    """The vault in use is the last of the list."""
-    vaults = [MountedVault(folder, settings)]
-    try:
-        yield vaults
-    finally:
-        vaults[-1].close()
 
 
 def write_at_random(path: Path, seed: int, contents: dict[str, bytearray]) -> None:
@@ -49,22 +38,21 @@ def write_at_random(path: Path, seed: int, contents: dict[str, bytearray]) -> No
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_what_several_write_at_once_is_there_again(tmp_path: Path, killed: bool) -> None:
+def test_what_several_write_at_once_is_there_again(mount_vault: Callable[..., MountedVault], killed: bool) -> None:
     # Checkpoints come often, so that slots are taken again, and run while others write.
-    with mounted(tmp_path, direct_soft=16 * MIB) as vaults:
-        contents: dict[str, bytearray] = {}
-        writers = [
-            threading.Thread(target=write_at_random, args=(vaults[-1].path / f"{seed}", seed, contents))
-            for seed in SEEDS
-        ]
-        for writer in writers:
-            writer.start()
-        for writer in writers:
-            writer.join()
-        vaults[-1].kill() if killed else vaults[-1].unmount()
-        vaults.append(MountedVault(tmp_path))
-        assert len(contents) == len(SEEDS)
-        for name, content in contents.items():
-            assert (vaults[-1].path / name).read_bytes() == content
-        vaults[-1].unmount()
-        assert "ERROR" not in vaults[-1].log
+    vault = mount_vault(settings={"direct_soft": 16 * MIB})
+    contents: dict[str, bytearray] = {}
+    writers = [
+        threading.Thread(target=write_at_random, args=(vault.path / f"{seed}", seed, contents)) for seed in SEEDS
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    vault.kill() if killed else vault.unmount()
+    again = mount_vault()
+    assert len(contents) == len(SEEDS)
+    for name, content in contents.items():
+        assert (again.path / name).read_bytes() == content
+    again.unmount()
+    assert "ERROR" not in again.log

@@ -170,6 +170,7 @@ class HandleCache:
             for unsynced in found:
                 unsynced.file.write_back()
         for unsynced in found:
+            unsynced.written = 0
             unsynced.sync(self._lock)
             self._settle(unsynced)
 
@@ -182,8 +183,6 @@ class HandleCache:
         with self._lock:
             written, self._written = self._written, {}
             large = [path for path in written if self._unsynced[path].written >= _MUCH]
-            for path in large:
-                self._unsynced[path].written = 0
         for file in written.values():
             file.write_back()
         self.sync(large)

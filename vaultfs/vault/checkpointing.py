@@ -34,10 +34,9 @@ class CheckpointJob:
                 raise Damaged("the roots in the store were changed by another program")
             self._root_begun = True
             core.roots.commit(root)
+            self._checkpointer.remember()
         except Exception as error:
             self._error = error
-            return
-        self._checkpointer.remember()
 
     def finish(self) -> bool:
         """Merge the result, or keep everything for another attempt; True if the checkpoint is durable."""
@@ -58,9 +57,12 @@ class CheckpointJob:
     def _failed(self, error: Exception) -> None:
         core = self._core
         self._checkpointer.running = False
+        if not isinstance(error, (OSError, Damaged)):
+            # Not foreseen (out of memory, or a mistake): what is in the journal is safe, and nobody may wait for ever.
+            log.error("a checkpoint failed", exc_info=error)
         if self._root_begun:
             # One slot may hold the new root already: what it reaches must stay, and so must what the old one does.
-            core.stop_writing(f"a new root could not be written: {error}")
+            core.stop_writing(f"a new root could not be written: {str(error) or type(error).__name__}")
             return
         self._checkpoint.undo()
         if isinstance(error, OSError) and error.errno in OUT_OF_SPACE:
@@ -71,8 +73,6 @@ class CheckpointJob:
         elif isinstance(error, Damaged):
             core.stop_writing(str(error))
         else:
-            # Not foreseen (out of memory, or a mistake): what is in the journal is safe, and nobody may wait for ever.
-            log.error("a checkpoint failed", exc_info=error)
             core.stop_writing(f"a checkpoint failed with {type(error).__name__}")
 
     def clean_up(self, last: bool = False) -> None:
@@ -90,7 +90,8 @@ class CheckpointJob:
         except OSError as error:
             if error.errno not in OUT_OF_SPACE:
                 log.warning("cleaning up after a checkpoint failed: %s", error)
-        self._checkpointer.running = False
+        finally:
+            self._checkpointer.running = False
 
 
 class Checkpointer:

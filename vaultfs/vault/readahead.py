@@ -13,7 +13,7 @@ from vaultfs.errors import Damaged, FilesystemError
 from vaultfs.format.constants import CHUNKS_PER_SEGMENT
 from vaultfs.format.layout import object_path, slot_offset
 from vaultfs.sealing.entries import Pointer, decode_entry, decode_head, entry_id_and_mode, has_inline_data
-from vaultfs.sealing.maps import InlineData, InlineMap, MapEntry, decode_content
+from vaultfs.sealing.maps import InlineData, InlineMap, MapEntry, NodeReference, decode_content
 from vaultfs.sealing.slots import stored_slot_size
 from vaultfs.vault.content import NeedLeaf
 from vaultfs.vault.directory import Directory
@@ -89,10 +89,11 @@ def read_ahead_content(state: State, inode_id: int, offset: int, size: int) -> I
     and what stands where the chunks do in a file that was written in order.
     """
     chunk_size = state.objects.chunk_size
+    segment_size = CHUNKS_PER_SEGMENT * chunk_size
     try:
         end = min(offset + size, state.inode(inode_id).size)
         while offset < end:
-            stop = min(end, offset + CHUNKS_PER_SEGMENT * chunk_size - offset % (CHUNKS_PER_SEGMENT * chunk_size))
+            stop = min(end, offset + segment_size - offset % segment_size)
             try:
                 yield read_plan(state, inode_id, offset, stop - offset).read_ahead
             except NeedLeaf as missing:
@@ -162,14 +163,18 @@ def _content_extents(section: bytes, size: int, chunk_size: int) -> Iterator[Ext
     elif content.map.level == 0 and content.map.references:
         _, leaf = content.map.references[0]
         path = object_path(leaf.object)
-        yield Extent(path, slot_offset(leaf.slot, chunk_size), stored_slot_size(leaf.length))
+        yield _node_extent(path, leaf, chunk_size)
         yield Extent(path, 0, end)
+
+
+def _node_extent(path: str, node: NodeReference, chunk_size: int) -> Extent:
+    return Extent(path, slot_offset(node.slot, chunk_size), stored_slot_size(node.length))
 
 
 def _unread_extents(missing: NeedLeaf, first: int, count: int, chunk_size: int) -> Iterator[Extent]:
     path = missing.segment.path
     if (leaf := missing.segment.node) is not None:
-        yield Extent(path, slot_offset(leaf.slot, chunk_size), stored_slot_size(leaf.length))
+        yield _node_extent(path, leaf, chunk_size)
     start = slot_offset(first, chunk_size)
     yield Extent(path, start, slot_offset(first + count, chunk_size) - start)
 

@@ -292,8 +292,10 @@ class FileOnDisk:
     def read(self, size: int, offset: int) -> bytes:
         return self.content[offset : offset + size]
 
-    def read_cached(self, size: int, offset: int) -> bytes | None:
-        return self.read(size, offset)
+    def read_cached(self, buffer: bytearray | memoryview, offset: int) -> int | None:
+        data = self.read(len(buffer), offset)
+        buffer[: len(data)] = data
+        return len(data)
 
     def sync(self) -> None:
         self.disk.step()

@@ -1,5 +1,6 @@
 """Large files that several write at once, over what was there too: the kernel makes pieces, and syncs go on beside."""
 
+import mmap
 import os
 import random
 import threading
@@ -56,3 +57,37 @@ def test_what_several_write_at_once_is_there_again(mount_vault: Callable[..., Mo
         assert (again.path / name).read_bytes() == content
     again.unmount()
     assert "ERROR" not in again.log
+
+
+def read_at_random(path: Path, seed: int, content: bytes, wrong: list[str]) -> None:
+    """Pieces of all sizes, past the kernel's cache of the mount, so that each is a request."""
+    rng = random.Random(seed)
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECT)
+    room = mmap.mmap(-1, MIB)
+    for _ in range(400):
+        offset = 4096 * rng.randrange(len(content) // 4096)
+        size = rng.choice([4096, 65536, 300 * 1024, MIB])
+        done = os.preadv(fd, [memoryview(room)[:size]], offset)
+        if room[:done] != content[offset : offset + size]:
+            wrong.append(f"{path.name}: {size} bytes at {offset}")
+    os.close(fd)
+
+
+def test_several_read_at_once_and_each_gets_its_own_bytes(mount_vault: Callable[..., MountedVault]) -> None:
+    vault = mount_vault()
+    contents = {f"{seed}": random.Random(seed).randbytes(6 * MIB + 12345 * seed) for seed in SEEDS}
+    for name, content in contents.items():
+        (vault.path / name).write_bytes(content)
+    vault.unmount()
+    again = mount_vault()
+    wrong: list[str] = []
+    readers = [
+        threading.Thread(target=read_at_random, args=(again.path / name, seed, content, wrong))
+        for seed, (name, content) in enumerate(2 * list(contents.items()))
+    ]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    assert not wrong
+    again.unmount()

@@ -74,7 +74,7 @@ def test_every_kind_can_fail_and_then_does_nothing(inner: MemoryStore) -> None:
         "exists": lambda: store.exists("a"),
         "names": lambda: store.names("f"),
         "read": lambda: file.read(1, 0),
-        "read_cached": lambda: file.read_cached(1, 0),
+        "read_cached": lambda: file.read_cached(bytearray(1), 0),
         "size": file.size,
     }
     assert set(operations) == CHANGES | SYNCS | READS

@@ -56,9 +56,9 @@ class FaultyFile:
         self._store.check("read", self._path)
         return self._inner.read(size, offset)
 
-    def read_cached(self, size: int, offset: int) -> bytes | bytearray | None:
+    def read_cached(self, buffer: bytearray | memoryview, offset: int) -> int | None:
         self._store.check("read_cached", self._path)
-        return self._inner.read_cached(size, offset)
+        return self._inner.read_cached(buffer, offset)
 
     def write(self, buffers: Sequence[bytes | bytearray | memoryview], offset: int) -> None:
         fault = self._store.struck("write", self._path)

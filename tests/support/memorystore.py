@@ -36,8 +36,10 @@ class MemoryFile:
         with self._store.lock:
             return self._open().read(size, offset)
 
-    def read_cached(self, size: int, offset: int) -> bytes | bytearray | None:
-        return self.read(size, offset)
+    def read_cached(self, buffer: bytearray | memoryview, offset: int) -> int | None:
+        data = self.read(len(buffer), offset)
+        buffer[: len(data)] = data
+        return len(data)
 
     def write(self, buffers: Sequence[bytes | bytearray | memoryview], offset: int) -> None:
         data = b"".join(buffers)

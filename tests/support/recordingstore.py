@@ -122,8 +122,8 @@ class RecordedFile:
     def read(self, size: int, offset: int) -> bytes:
         return self._inner.read(size, offset)
 
-    def read_cached(self, size: int, offset: int) -> bytes | bytearray | None:
-        return self._inner.read_cached(size, offset)
+    def read_cached(self, buffer: bytearray | memoryview, offset: int) -> int | None:
+        return self._inner.read_cached(buffer, offset)
 
     def write(self, buffers: Sequence[bytes | bytearray | memoryview], offset: int) -> None:
         data = b"".join(buffers)

@@ -25,6 +25,7 @@ from vaultfs.vault.acl import ACCESS, DEFAULT
 from vaultfs.vault.fileio import CAPABILITY
 from vaultfs.vault.inode import Inode, SetAttr
 from vaultfs.vault.readplan import ReadPlan
+from vaultfs.vault.scratch import ReadBuffers
 from vaultfs.vault.vault import Vault
 
 _DOTS = (b".", b"..")
@@ -65,6 +66,7 @@ class VaultOperations(pyfuse3.Operations):
         self._listings = Listings()
         self._records = Attributes()
         self._absent = absent()
+        self._buffers = ReadBuffers()
         self._gone = unreadable(0)
         # Files whose times the kernel knows: it made them, or has written their times back. It may do so while some of
         # their pages are still on their way, and says it again after any later write that changes them: no time of ours
@@ -323,10 +325,11 @@ class VaultOperations(pyfuse3.Operations):
         return FileInfo(fh=inode, keep_cache=inode not in self._direct)
 
     async def _content(self, plan: ReadPlan) -> bytes:
-        content = plan.run(False)
+        # pyfuse3 hands the answer to the kernel before any other request gets its turn, and the buffers with it.
+        content = plan.run_cached(self._buffers)
         self._prefetcher.read(plan.inode_id, plan.offset, plan.size, content is None, plan.is_in_memory)
         if content is None:
-            content = await self._wait(plan.size, plan.run, True)
+            content = await self._wait(plan.size, plan.run)
         return cast(bytes, content)  # pyfuse3 takes any buffer, and says bytes
 
     def _of_gone(self, inode: int, fields: SetattrFields) -> EntryAttributes:

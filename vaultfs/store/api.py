@@ -26,10 +26,10 @@ class StoreFile(Protocol):
         """Up to `size` bytes from `offset`; fewer only at the end of the object."""
         ...
 
-    def read_cached(self, size: int, offset: int) -> bytes | bytearray | None:
-        """Like `read`, but None instead of waiting for the disk (preadv2(2), RWF_NOWAIT).
+    def read_cached(self, buffer: bytearray | memoryview, offset: int) -> int | None:
+        """Fill the buffer from `offset` as far as `read` would, and say how far.
 
-        The caller owns the result: a bytearray saves copying it.
+        None instead of waiting for the disk (preadv2(2), RWF_NOWAIT): the buffer holds anything then.
         """
         ...
 

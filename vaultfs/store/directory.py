@@ -59,21 +59,16 @@ class DirectoryFile:
             done += len(data)
         return b"".join(parts)
 
-    def read_cached(self, size: int, offset: int) -> bytes | bytearray | None:
-        """Like `read`, but None instead of waiting for the disk."""
-        buffer = bytearray(size)
+    def read_cached(self, buffer: bytearray | memoryview, offset: int) -> int | None:
+        """Like `read`, into a buffer, but None instead of waiting for the disk."""
         try:
             done = os.preadv(self._fd, (buffer,), offset, os.RWF_NOWAIT)
         except OSError as error:
             if error.errno in (errno.EAGAIN, errno.EOPNOTSUPP):
                 return None
             raise
-        if done < size:
-            # Either the end of the object or the end of what is cached.
-            if offset + done < self.size():
-                return None
-            del buffer[done:]
-        return buffer
+        # A short read is either the end of the object or the end of what is cached.
+        return None if done < len(buffer) and offset + done < self.size() else done
 
     def read_ahead(self, size: int, offset: int) -> None:
         """Have the kernel read these bytes into the page cache; of a large part that is waited for."""

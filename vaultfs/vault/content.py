@@ -454,8 +454,9 @@ def read_chunk_cached(objects: Objects, chunk: int, reference: SlotRef) -> bytea
     """A chunk's data if its slot is in the page cache, else None; raises Damaged."""
     entry = reference.entry
     offset = slot_offset(entry.slot, objects.chunk_size)
-    stored = objects.open(reference.segment.path).read_cached(stored_slot_size(entry.length), offset)
-    return None if stored is None else reference.segment.open_chunk(chunk, entry, stored)
+    stored = memoryview(bytearray(stored_slot_size(entry.length)))
+    done = objects.open(reference.segment.path).read_cached(stored, offset)
+    return None if done is None else reference.segment.open_chunk(chunk, entry, stored[:done])
 
 
 class LoadedIndex(NamedTuple):

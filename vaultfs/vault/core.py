@@ -14,6 +14,7 @@ from vaultfs.vault.inode import Inode
 from vaultfs.vault.journal import Journal
 from vaultfs.vault.objects import Objects
 from vaultfs.vault.roots import RootSlots
+from vaultfs.vault.scratch import Scratch
 from vaultfs.vault.settings import Settings
 from vaultfs.vault.space import OUT_OF_SPACE, SpaceKeeper
 from vaultfs.vault.state import State
@@ -52,7 +53,8 @@ class Core:
         self.full = False
         # Set by who promises to call `write_out` soon after any change: records may then wait for one another.
         self.may_hold = False
-        self._scratch = bytearray()
+        # What is sealed in it has to be written at once.
+        self.scratch = Scratch()
         # Files renamed over others whose own content is not durable yet.
         self.replacements: dict[int, FileContent] = {}
 
@@ -64,15 +66,6 @@ class Core:
         within a tick then has the time the kernel wants it to have, and needs no request that says so.
         """
         return time.clock_gettime_ns(_CLOCK_REALTIME_COARSE) if sys.platform == "linux" else time.time_ns()
-
-    def scratch(self, size: int) -> bytearray:
-        """A buffer of at least `size` bytes, the same each time: what is sealed in it has to be written at once.
-
-        Fresh memory for every write would cost more, page by page, than sealing what goes into it.
-        """
-        if len(self._scratch) < size:
-            self._scratch = bytearray(size)
-        return self._scratch
 
     def admit(self, size: int) -> None:
         """Let a change begin that may add `size` bytes; raises ReadOnly, NoSpace or NeedCheckpoint before any."""

@@ -150,7 +150,7 @@ def _write_direct(core: Core, content: FileContent, pieces: list[_Piece]) -> lis
     stride = slot_size(core.objects.chunk_size)
     direct: list[Direct] = []
     page = core.settings.page_size
-    sealed = memoryview(core.scratch(len(pieces) * stride + page))
+    sealed = core.scratch.take(len(pieces) * stride + page)
     begin = end = 0
     first = pieces[0]
     try:

@@ -111,14 +111,12 @@ class Inline:
         """`read` without a copy: a view of memory that is the caller's alone."""
         plan = self.call(lambda: self.vault.read_plan(inode_id, offset, size))
         try:
-            data = plan.run(wait=True)
+            return plan.run()
         except Damaged:
             again = self.call(lambda: self.vault.reread(plan))
             if again is None:
                 raise
-            data = again.run(wait=True)
-        assert data is not None
-        return data
+            return again.run()
 
     def content_ahead(self, inode_id: int, offset: int, size: int) -> Callable[[], None] | None:
         """A job that brings in a part of a file, whose map is read here and now; None if there is no such part."""

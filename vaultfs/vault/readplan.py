@@ -5,9 +5,11 @@ from vaultfs.format.constants import SLOT_TRAILER_SIZE
 from vaultfs.format.layout import slot_offset, slot_size
 from vaultfs.sealing.maps import MapEntry
 from vaultfs.sealing.slots import stored_slot_size
+from vaultfs.store.api import StoreFile
 from vaultfs.vault.content import FileContent
 from vaultfs.vault.fileio import regular
 from vaultfs.vault.objects import Objects
+from vaultfs.vault.scratch import ReadBuffers, Scratch
 from vaultfs.vault.segment import Segment, SlotRef
 from vaultfs.vault.state import State
 
@@ -80,15 +82,24 @@ class ReadPlan:
         else:
             self._parts.append(_Slots(found.segment, chunk, found.entry))
 
-    def run(self, wait: bool) -> memoryview | None:
-        """The bytes; None if the disk has to be waited for and `wait` is False. Any thread; raises Damaged."""
-        # Slots are decrypted where they belong in the answer; each leaves its trailer in the next one's place.
-        out = bytearray(self.size + SLOT_TRAILER_SIZE)
-        view = memoryview(out)
+    def run(self) -> memoryview:
+        """The bytes, in memory that is the caller's alone. Any thread; raises Damaged."""
+        data = self._run(ReadBuffers(), True)
+        assert data is not None
+        return data
+
+    def run_cached(self, buffers: ReadBuffers) -> memoryview | None:
+        """The bytes, until the buffers are used again; None if the disk has to be waited for. Raises Damaged."""
+        return self._run(buffers, False)
+
+    def _run(self, buffers: ReadBuffers, wait: bool) -> memoryview | None:
+        # Slots are decrypted where they belong in the answer; each leaves its trailer in the next one's place. No byte
+        # of the answer may be left as it was: another file's may have been there.
+        view = buffers.answer.take(self.size + SLOT_TRAILER_SIZE)
         for part in self._parts:
             if isinstance(part, _Bytes):
                 self._place(view, part)
-            elif not self._read(view, part, wait):
+            elif not self._read(view, part, buffers, wait):
                 return None
         return view[: self.size]
 
@@ -113,26 +124,27 @@ class ReadPlan:
         view[start : start + len(data)] = data
         view[start + len(data) : stop] = bytes(stop - start - len(data))
 
-    def _read(self, view: memoryview, part: _Slots, wait: bool) -> bool:
+    def _read(self, view: memoryview, part: _Slots, buffers: ReadBuffers, wait: bool) -> bool:
         chunk_size = self._objects.chunk_size
         stride = slot_size(chunk_size)
         size = part.stored_size(chunk_size)
         file = self._objects.open(part.segment.path)
         position = slot_offset(part.entries[0].slot, chunk_size)
         try:
-            stored = file.read(size, position) if wait else file.read_cached(size, position)
+            slots = _waited(file, size, position) if wait else _cached(file, buffers.stored.take(size), position)
         except OSError as error:
             raise Damaged(f"object {part.segment.path} cannot be read: {error.strerror}") from error
-        if stored is None:
+        if slots is None:
             return False
-        slots = memoryview(stored)
         for number, entry in enumerate(part.entries):
             begin = number * stride
             slot = slots[begin : begin + stored_slot_size(entry.length)]
-            self._decrypt(view, part.segment, part.chunk + number, entry, slot)
+            self._decrypt(view, part.segment, part.chunk + number, entry, slot, buffers.chunk)
         return True
 
-    def _decrypt(self, view: memoryview, segment: Segment, chunk: int, entry: MapEntry, slot: memoryview) -> None:
+    def _decrypt(
+        self, view: memoryview, segment: Segment, chunk: int, entry: MapEntry, slot: memoryview, whole: Scratch
+    ) -> None:
         chunk_size = self._objects.chunk_size
         first = chunk * chunk_size
         start = first - self.offset
@@ -140,10 +152,11 @@ class ReadPlan:
             segment.open_chunk_into(chunk, entry, slot, view[start : start + entry.length + SLOT_TRAILER_SIZE])
             stop = start + entry.length
         else:
-            data = memoryview(segment.open_chunk(chunk, entry, slot))
+            data = whole.take(entry.length + SLOT_TRAILER_SIZE)
+            segment.open_chunk_into(chunk, entry, slot, data)
             skip = max(-start, 0)
             start = max(start, 0)
-            piece = data[skip : skip + self.size - start]
+            piece = data[skip : min(skip + self.size - start, entry.length)]
             stop = start + len(piece)
             view[start:stop] = piece
         # A chunk shorter than its place, in a file that was made longer, goes on with zeros.
@@ -159,6 +172,15 @@ class ReadPlan:
             if isinstance(part, _Slots)
             for number, entry in enumerate(part.entries)
         ]
+
+
+def _waited(file: StoreFile, size: int, offset: int) -> memoryview | None:
+    return memoryview(file.read(size, offset))
+
+
+def _cached(file: StoreFile, buffer: memoryview, offset: int) -> memoryview | None:
+    done = file.read_cached(buffer, offset)
+    return None if done is None else buffer[:done]
 
 
 def read_plan(state: State, inode_id: int, offset: int, size: int) -> ReadPlan:

@@ -1,0 +1,21 @@
+"""What every test of the vault is held to: what a buffer held before is nowhere in what it is used for next."""
+
+from itertools import count
+
+import pytest
+
+from vaultfs.vault.scratch import Scratch
+
+
+@pytest.fixture(autouse=True)
+def _used_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each use of a buffer finds other bytes in it than the last one."""
+    take = Scratch.take
+    numbers = count(1)
+
+    def take_used(self: Scratch, size: int) -> memoryview:
+        buffer = take(self, size)
+        buffer[:] = bytes([next(numbers) % 255 + 1]) * size
+        return buffer
+
+    monkeypatch.setattr(Scratch, "take", take_used)

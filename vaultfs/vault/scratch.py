@@ -1,0 +1,31 @@
+"""Buffers that are used again and again.
+
+Fresh memory for every read and write would cost more, to have it and to fill it with zeros, than a fifth of what is
+done with the bytes; and what was used a moment ago is still in the processor's caches.
+"""
+
+
+class Scratch:
+    """One buffer, as large as the largest use of it so far. It is for one thread, and one use at a time."""
+
+    __slots__ = ("_buffer",)
+
+    def __init__(self) -> None:
+        self._buffer = memoryview(b"")
+
+    def take(self, size: int) -> memoryview:
+        """`size` bytes with anything in them, until the next `take`."""
+        if len(self._buffer) < size:
+            self._buffer = memoryview(bytearray(size))
+        return self._buffer[:size]
+
+
+class ReadBuffers:
+    """What reads need, one after the other: for stored bytes, for a chunk of which a part is wanted, for the answer."""
+
+    __slots__ = ("answer", "chunk", "stored")
+
+    def __init__(self) -> None:
+        self.stored = Scratch()
+        self.chunk = Scratch()
+        self.answer = Scratch()

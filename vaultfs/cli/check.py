@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaultfs.cli import opening, passwords
-from vaultfs.cli.output import Output, size_text
+from vaultfs.cli.output import Output, counted, size_text
 from vaultfs.cli.progress import ProgressLine, time_text
 from vaultfs.cli.vaultpaths import add_journal_dir, committed
 from vaultfs.errors import Damaged, OpenError, UsageError, VaultfsError
@@ -243,7 +243,8 @@ def _conclude(
         )
         return
     out.say(
-        f"{counts.files} files, {counts.directories} directories, {counts.others} others, {counts.objects} objects, "
+        f"{counted(counts.files, 'file')}, {counted(counts.directories, 'directory', 'directories')}, "
+        f"{counted(counts.others, 'other')}, {counted(counts.objects, 'object')}, "
         f"{size_text(counts.size)} in files, {size_text(counts.stored)} stored; generation {generation}."
     )
     if run is not None:
@@ -279,14 +280,10 @@ def _verdict(wrong: "list[Finding]") -> str:
     errors = [finding for finding in wrong if finding.severity == Severity.ERROR]
     warnings = len(wrong) - len(errors)
     counts = (len(errors), "error"), (warnings, "warning")
-    count = " and ".join(_counted(number, what) for number, what in counts if number)
+    count = " and ".join(counted(number, what) for number, what in counts if number)
     unsynced = {Kind.MISSING, Kind.PARTLY_SYNCED, Kind.OLDER}
     if errors and all(finding.kind in unsynced for finding in errors):
         return f"the vault is not whole ({count}); it looks partly synced: let the store finish syncing, then try again"
     if errors:
         return f"the vault is damaged ({count}, named above); {_NEXT} shows what can be mended"
     return f"everything can be read, but look at the warnings above ({len(wrong)}); {_NEXT} shows what can be mended"
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

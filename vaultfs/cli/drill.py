@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaultfs.cli import opening, passwords, unlocking, upkeep
-from vaultfs.cli.output import Output, size_text
+from vaultfs.cli.output import Output, counted, size_text
 from vaultfs.errors import LockedElsewhere, UsageError
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def _read_back(path: Path, unlocked: "Unlocked", count: int, out: Output) -> Non
     except LockedElsewhere as error:
         out.warn(f"{error} No files were read back; that needs the vault to be unmounted.")
         return
-    out.say(f"Read back and verified {files} files, {size_text(size)}." if files else "The vault holds no files yet.")
+    read = f"Read back and verified {counted(files, 'file')}, {size_text(size)}."
+    out.say(read if files else "The vault holds no files yet.")
 
 
 def _sample(inline: "Inline", count: int, out: Output) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from itertools import tee
 from typing import TYPE_CHECKING
 
 from vaultfs.cli import opening, passwords, vaultpaths
-from vaultfs.cli.output import Output, size_text
+from vaultfs.cli.output import Output, counted, size_text
 from vaultfs.cli.progress import ProgressLine
 from vaultfs.errors import Damaged, UsageError
 
@@ -125,7 +125,7 @@ def _salvage(args: argparse.Namespace, target: int, out: Output) -> None:
 def conclude(files: int, copied: int, failures: list[str], out: Output, *, quiet: bool) -> None:
     """Say what was copied; name what was not, and raise Damaged."""
     if not quiet:
-        out.say(f"{files} files and directories, {size_text(copied)} of data.")
+        out.say(f"{counted(files, 'file or directory', 'files and directories')}, {size_text(copied)} of data.")
     for failure in failures:
         out.warn(failure)
     if failures:

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from vaultfs.cli.output import Output, size_text
+from vaultfs.cli.output import Output, counted, size_text
 from vaultfs.cli.progress import ProgressLine
 from vaultfs.cli.vaultpaths import committed
 
@@ -55,10 +55,11 @@ def facts(insight: Insight) -> list[tuple[str, str]]:
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(insight.time // 10**9))
     overhead = f", {insight.taken / counts.stored - 1:+.1%}" if counts.stored else ""
     state = "" if insight.clean else "; in use, or not ended cleanly"
+    directories = counted(counts.directories, "directory", "directories")
     return [
-        ("Files", f"{counts.files}, and {counts.directories} directories, {counts.others} others"),
+        ("Files", f"{counts.files}, and {directories}, {counted(counts.others, 'other')}"),
         ("Bytes in", f"{size_text(counts.size)}, {size_text(counts.stored)} without holes"),
-        ("Bytes stored", f"{size_text(insight.taken)} in {counts.objects} objects{overhead}"),
+        ("Bytes stored", f"{size_text(insight.taken)} in {counted(counts.objects, 'object')}{overhead}"),
         ("Last checkpoint", f"{when}, generation {insight.generation}{state}"),
         ("Verified", insight.verified),
         ("Damage known", f"{insight.damage} errors, see `vaultfs check`" if insight.damage else "none"),

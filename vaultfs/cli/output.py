@@ -40,6 +40,11 @@ def size_text(size: int) -> str:
     return f"{amount:.1f}".removesuffix(".0") + f" {unit}"
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number of things: `1 file`, `2 files`; `many` where the plural takes more than an s."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 class Output:
     """Where one command's words go. `quiet` keeps only what was asked for, warnings and errors."""
 

@@ -5,7 +5,7 @@ import stat
 
 from vaultfs.cli import vaultpaths
 from vaultfs.cli.ls import described
-from vaultfs.cli.output import Output, size_text
+from vaultfs.cli.output import Output, counted, size_text
 from vaultfs.errors import Damaged
 
 SUMMARY = "List everything below a directory of a vault without mounting it."
@@ -44,6 +44,6 @@ def run(args: argparse.Namespace, out: Output) -> None:
                 long = f"{described(step.inode)} " if args.long else ""
                 out.result(f"{long}{indent}{vaultpaths.shown_name(name)}{mark}")
     if not args.null:
-        out.say(f"{directories} directories, {files} files, {size_text(size)}.")
+        out.say(f"{counted(directories, 'directory', 'directories')}, {counted(files, 'file')}, {size_text(size)}.")
     if damaged:
         raise Damaged(f"{damaged} places cannot be read")

@@ -5,7 +5,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from vaultfs.cli import opening, passwords, vaultpaths
-from vaultfs.cli.output import Output
+from vaultfs.cli.output import Output, counted
 from vaultfs.errors import NotFound
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace, out: Output) -> None:
     if args.json:
         out.json({"inode": entry.id, "objects": [{"stored": stored, "holds": holds} for stored, holds in rows]})
     else:
-        out.say(f"Inode {entry.id}, {len(rows)} objects.")
+        out.say(f"Inode {entry.id}, {counted(len(rows), 'object')}.")
         for stored, holds in rows:
             out.result(f"{stored}  {holds}")
 
@@ -59,7 +59,7 @@ def _objects(tree: "CommittedTree", place: "Place", entry: "Entry") -> list[tupl
     size = CHUNKS_PER_SEGMENT * tree.objects.chunk_size
     for number, segment in sorted(content.committed.items()):
         end = min((number + 1) * size, entry.size)
-        rows.append((segment.path, f"bytes {number * size} to {end}, {len(leaf_of(segment))} chunks"))
+        rows.append((segment.path, f"bytes {number * size} to {end}, {counted(len(leaf_of(segment)), 'chunk')}"))
     return rows
 
 

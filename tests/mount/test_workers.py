@@ -40,6 +40,27 @@ def test_an_error_is_raised_where_the_call_was_made() -> None:
     running(test)
 
 
+@pytest.mark.expects_log("a job that nobody waits for failed")
+def test_what_a_job_nobody_waits_for_raises_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(workers: Workers) -> None:
+        workers.start(lambda: divmod(17, 0))
+        assert await workers.run(divmod, 17, 5) == (3, 2), "and its thread goes on"
+
+    running(test)
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_disk_that_fails_a_guess_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise OSError
+
+    async def test(workers: Workers) -> None:
+        workers.start(fail)
+
+    running(test)
+    assert not caplog.text
+
+
 def test_calls_run_side_by_side_but_in_a_bounded_number_of_threads() -> None:
     async def test(workers: Workers) -> None:
         together = threading.Barrier(4)

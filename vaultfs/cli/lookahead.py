@@ -103,7 +103,7 @@ class FileAhead:
         while not self._ended and self._reached < offset + _LEAD:
             start = max(self._reached, offset)
             self._reached = start + _PART
-            job = self._inline.content_ahead(self._inode_id, start, _PART)
+            job = self._inline.part_ahead(self._inode_id, start, _PART)
             if job is None:
                 self._ended = True
             else:

@@ -1,5 +1,6 @@
 """The worker threads of a mount: where blocking reads, syncs and checkpoints run."""
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -8,6 +9,8 @@ from typing import Any, TypeVar, TypeVarTuple
 
 import trio
 from trio.lowlevel import Abort, Task, TrioToken
+
+_log = logging.getLogger("vaultfs.mount")
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -64,7 +67,7 @@ class Workers:
         return result
 
     def start(self, function: Callable[[], object]) -> None:
-        """Call it in a worker thread, some time: nobody waits for it, and what it raises is lost."""
+        """Call it in a worker thread, some time: nobody waits for it. Only the log tells what it raises but OSError."""
         if self._threads < self._most:
             self._start()
         self._jobs.put(_Job(function, (), None))
@@ -92,6 +95,8 @@ def _work(jobs: "SimpleQueue[_Job | None]", ended: "deque[_Job]", token: TrioTok
         if job.task is not None:
             ended.append(job)
             token.run_sync_soon(trio.lowlevel.reschedule, job.task)
+        elif job.error is not None and not isinstance(job.error, OSError):
+            _log.error("a job that nobody waits for failed", exc_info=job.error)
 
 
 def _go_on_waiting(_: object) -> Abort:

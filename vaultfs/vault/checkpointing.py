@@ -48,6 +48,12 @@ class CheckpointJob:
             self._checkpoint.merge()
         except OSError as error:
             core.fail("a free end could not be cut off", error)
+        except Exception as error:
+            # It is durable all the same. What is merged already reads the same from there, and nothing more is written.
+            log.error("a durable checkpoint could not be taken over into memory", exc_info=error)
+            core.stop_writing(f"taking over a checkpoint failed with {type(error).__name__}")
+            self._checkpointer.running = False
+            return False
         core.full = False
         core.objects.generation += 1
         self._done = core.journal.committed(self._checkpoint.plan.start)

@@ -118,7 +118,7 @@ class Inline:
                 raise
             return again.run()
 
-    def content_ahead(self, inode_id: int, offset: int, size: int) -> Callable[[], None] | None:
+    def part_ahead(self, inode_id: int, offset: int, size: int) -> Callable[[], None] | None:
         """A job that brings in a part of a file, whose map is read here and now; None if there is no such part."""
         try:
             plan = self.call(lambda: self.vault.read_plan(inode_id, offset, size))

@@ -132,7 +132,7 @@ def _worst_case(epoch: Epoch, state: State) -> int:
         names = len(directory.active) + len(directory.frozen)
         changed[directory.id] = changed.get(directory.id, 0) + names * _PER_NAME
     for inode_id in list(changed):
-        _close_upwards(state, inode_id, changed)
+        _add_ancestors(state, inode_id, changed)
     return (
         epoch.overlay_bytes
         + len(epoch.contents) * state.objects.chunk_size
@@ -142,7 +142,7 @@ def _worst_case(epoch: Epoch, state: State) -> int:
     )
 
 
-def _close_upwards(state: State, inode_id: int, changed: dict[int, int]) -> None:
+def _add_ancestors(state: State, inode_id: int, changed: dict[int, int]) -> None:
     """A directory that changes gets a new head, so its entry in the directory above changes too."""
     inode = state.find_inode(inode_id)
     while inode is not None and inode.parent not in changed:

@@ -28,7 +28,7 @@ def test_stats(vaultfs, filled: Path) -> None:
     assert said["taken"] > 100_000
     assert said["damage"] == 0
     shown = vaultfs("info", "--stats", filled, stdin=PASSWORD).out
-    assert re.search(r"Files: +1, and 1 directories", shown)
+    assert re.search(r"Files: +1, and 1 directory", shown)
     assert "all of the data was verified" in shown
 
 

@@ -27,12 +27,9 @@ from tests.vault.harness import (
 from tests.vault.walker import assert_clean
 from vaultfs.errors import NoSpace, NotFound, ReadOnly, VaultfsError, WriteFailed
 from vaultfs.vault.checkpoint import Checkpoint
-from vaultfs.vault.content import FileContent
 from vaultfs.vault.inline import Inline
-from vaultfs.vault.inode import SetAttr
 from vaultfs.vault.roots import RootSlots
 from vaultfs.vault.settings import Settings
-from vaultfs.vault.state import State
 from vaultfs.vault.vault import Vault
 
 OPERATIONS: list[Operation] = spelled(
@@ -211,45 +208,6 @@ def test_a_checkpoint_that_fails_as_nobody_foresaw_keeps_everything(
     vault.vault.close()
     again = open_inline(store)
     assert again.read(again.walk(b"a").id, 0, 8000) == b"accepted" * 1000
-    again.vault.close()
-    assert_clean(store)
-
-
-@pytest.mark.parametrize("late", [False, True])
-def test_a_durable_checkpoint_that_cannot_be_taken_over_keeps_everything(
-    monkeypatch: pytest.MonkeyPatch, late: bool
-) -> None:
-    """Memory that is half merged reads the same, and nothing more is written from it."""
-    store = new_store()
-    vault = open_inline(store)
-    before = vault.create_inode(ROOT, b"before", stat.S_IFREG | 0o600).id
-    vault.write(before, 0, b"committed" * 1000)
-    vault.vault.checkpoint()
-    written = {b"before": b"new" * 1000}
-    vault.write(before, 0, b"new" * 1000)
-    vault.setattr(before, SetAttr(size=3000))
-    vault.create_inode(ROOT, b"folder", stat.S_IFDIR | 0o700)
-    for name in (b"a", b"b", b"c"):
-        inode = vault.create_inode(ROOT, name, stat.S_IFREG | 0o600).id
-        vault.write(inode, 0, written.setdefault(name, name * 3000))
-
-    def out_of_memory(*_: object) -> None:
-        raise MemoryError
-
-    with monkeypatch.context() as patches:
-        patches.setattr(State if late else FileContent, "thaw_directory" if late else "thaw", out_of_memory)
-        assert not vault.vault.checkpoint()
-    assert vault.vault.read_only_reason
-    with pytest.raises(ReadOnly):
-        vault.unlink(ROOT, b"a")
-    with pytest.raises(ReadOnly):
-        vault.write(before, 0, b"refused")
-    assert {name: vault.read(vault.walk(name).id, 0, 9000) for name in written} == written
-    assert {name for name, _ in vault.list_directory(ROOT)} == {*written, b"folder"}
-    vault.vault.close()
-    again = open_inline(store)
-    assert {name: again.read(again.walk(name).id, 0, 9000) for name in written} == written
-    assert again.walk(b"folder")
     again.vault.close()
     assert_clean(store)
 

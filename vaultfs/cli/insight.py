@@ -62,7 +62,7 @@ def facts(insight: Insight) -> list[tuple[str, str]]:
         ("Bytes stored", f"{size_text(insight.taken)} in {counted(counts.objects, 'object')}{overhead}"),
         ("Last checkpoint", f"{when}, generation {insight.generation}{state}"),
         ("Verified", insight.verified),
-        ("Damage known", f"{insight.damage} errors, see `vaultfs check`" if insight.damage else "none"),
+        ("Damage known", f"{counted(insight.damage, 'error')}, see `vaultfs check`" if insight.damage else "none"),
     ]
 
 

@@ -205,7 +205,10 @@ class Checkpoint:
                 log.info("an object of a failed checkpoint stays behind: %s", error)
 
     def merge(self) -> None:
-        """Take the committed values over into memory; the frozen epoch is over. Owner thread."""
+        """Take the committed values over into memory; the frozen epoch is over. Owner thread.
+
+        Wherever it is stopped, memory reads the same: the epoch is found, and not evicted, until all is taken over.
+        """
         result = self.result
         assert result is not None
         state = self._state
@@ -213,17 +216,18 @@ class Checkpoint:
         for inode in epoch.inodes.values():
             if inode.id not in state.active.gone:
                 state.cache[inode.id] = inode
-        state.frozen = None
         for content in result.contents:
             content.content.thaw(content)
             state.set_content(content.content.id, content.section)
-            if content.content.id not in state.opens:
-                state.forget_inline(content.content.id)
         for directory in result.directories:
             state.set_content(directory.inode_id, directory.head)
             loaded = state.directories.get(directory.inode_id)
             if loaded is not None:
                 state.thaw_directory(loaded, directory.items)
+        state.frozen = None
+        for content in result.contents:
+            if content.content.id not in state.opens:
+                state.forget_inline(content.content.id)
         for changed in epoch.contents.values():
             changed.settle(self.plan.start.sequence)
         self._free_slots(result.contents)

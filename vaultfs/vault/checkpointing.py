@@ -39,26 +39,27 @@ class CheckpointJob:
             self._error = error
 
     def finish(self) -> bool:
-        """Merge the result, or keep everything for another attempt; True if the checkpoint is durable."""
-        core = self._core
-        if self._error is not None:
+        """Merge the result, or keep everything for another attempt; True if the checkpoint is durable and merged."""
+        try:
+            if self._error is None:
+                self._take_over()
+                return True
             self._failed(self._error)
-            return False
+        except Exception as error:
+            # What is durable stays so, and memory reads the same wherever this stopped; nothing more is written.
+            self._checkpointer.stop("a checkpoint could not be ended", error)
+        return False
+
+    def _take_over(self) -> None:
+        core = self._core
         try:
             self._checkpoint.merge()
         except OSError as error:
             core.fail("a free end could not be cut off", error)
-        except Exception as error:
-            # It is durable all the same. What is merged already reads the same from there, and nothing more is written.
-            log.error("a durable checkpoint could not be taken over into memory", exc_info=error)
-            core.stop_writing(f"taking over a checkpoint failed with {type(error).__name__}")
-            self._checkpointer.running = False
-            return False
         core.full = False
         core.objects.generation += 1
         self._done = core.journal.committed(self._checkpoint.plan.start)
         self._checkpointer.plan = None
-        return True
 
     def _failed(self, error: Exception) -> None:
         core = self._core
@@ -137,20 +138,34 @@ class Checkpointer:
 
         `clean` promises that nothing is appended to the journal before the job is finished.
         """
-        core = self.core
-        state = core.state
-        if self.running or core.read_only_reason:
+        if self.running or self.core.read_only_reason:
             return None
-        if state.frozen is None and not self._freeze():
+        try:
+            return self._begin(clean)
+        except Exception as error:
+            # An epoch that is frozen in part must never be committed: the journal has all of it.
+            self.stop("a checkpoint could not begin", error)
+            return None
+
+    def _begin(self, clean: bool) -> CheckpointJob | None:
+        core = self.core
+        if core.state.frozen is None and not self._freeze():
             return None
         if self.plan is None and not self._make_plan():
             return None
         assert self.plan is not None
         latest = core.roots.latest
         assert latest is not None
-        self.running = True
+        job = CheckpointJob(self, Checkpoint(core.state, self.plan, latest.root, latest.tag, core.header_epoch, clean))
         self._waiting_since = None
-        return CheckpointJob(self, Checkpoint(state, self.plan, latest.root, latest.tag, core.header_epoch, clean))
+        self.running = True
+        return job
+
+    def stop(self, what: str, error: Exception) -> None:
+        """Let no other checkpoint begin, after an error nobody foresaw (out of memory, or a mistake)."""
+        log.error("%s", what, exc_info=error)
+        self.core.stop_writing(f"{what}: {type(error).__name__}")
+        self.running = False
 
     def _freeze(self) -> bool:
         """Begin a new epoch, with its own journal; False if there is nothing to commit, or no room for that."""

@@ -103,13 +103,23 @@ class Core:
                 self._locate(inode_id)
         self._append(record)
         try:
+            self._apply(record)
+        except Exception as error:
+            # Nobody foresaw it (out of memory, or a mistake). Memory may have half of the record, the journal has all:
+            # no checkpoint may put what is in memory in the journal's place.
+            log.error("a change could not be applied", exc_info=error)
+            self.stop_writing(f"a change could not be applied: {type(error).__name__}")
+            raise WriteFailed(self.read_only_reason) from error
+        if isinstance(record, Create):
+            # Recovery meets it in this very record.
+            self.state.located.add(self.state.next_id - 1)
+
+    def _apply(self, record: Record) -> None:
+        try:
             apply(self.state, record)
         except NotReady:
             # The record is in the journal: whatever the operation forgot to have in memory is loaded here and now.
             resolve(lambda: apply(self.state, record))
-        if isinstance(record, Create):
-            # Recovery meets it in this very record.
-            self.state.located.add(self.state.next_id - 1)
 
     def _locate(self, inode_id: int) -> None:
         """Have the journal say where an inode's entry is, and its directories' entries, once per epoch."""

@@ -58,7 +58,6 @@ class Directory:
 
     def thaw(self, items: dict[bytes, bytes]) -> None:
         """Take over what a checkpoint committed: encoded entries by name, empty for names that are gone."""
-        self.frozen = {}
         committed, names = self.committed, self._names_of_ids
         for name, entry in items.items():
             old = committed.get(name)
@@ -69,6 +68,8 @@ class Directory:
                     names[entry_id_and_mode(entry)[0]] = name
             else:
                 committed.pop(name, None)
+        # Last: whatever stops this midway, what is not taken over yet is still found here.
+        self.frozen = {}
 
     def listing(self) -> Iterator[tuple[bytes, int]]:
         """(name, inode id) of every entry."""

@@ -261,9 +261,9 @@ class Journal:
         if self._spare is None:
             self._have_spare(min(self._settings.journal_room, self._settings.journal_preallocation))
         assert self._spare is not None
-        self._live.append(self._spare)
-        self.size += self._spare.end
-        self._spare = None
+        spare, self._spare = self._spare, None
+        self._live.append(spare)
+        self.size += spare.end
         self._abandoned = False
         self._objects.names.use(self.active.header.secret)
 

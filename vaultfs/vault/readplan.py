@@ -131,7 +131,7 @@ class ReadPlan:
         file = self._objects.open(part.segment.path)
         position = slot_offset(part.entries[0].slot, chunk_size)
         try:
-            slots = _waited(file, size, position) if wait else _cached(file, buffers.stored.take(size), position)
+            slots = _stored(file, size, position, None if wait else buffers.stored)
         except OSError as error:
             raise Damaged(f"object {part.segment.path} cannot be read: {error.strerror}") from error
         if slots is None:
@@ -139,11 +139,11 @@ class ReadPlan:
         for number, entry in enumerate(part.entries):
             begin = number * stride
             slot = slots[begin : begin + stored_slot_size(entry.length)]
-            self._decrypt(view, part.segment, part.chunk + number, entry, slot, buffers.chunk)
+            self._decrypt(view, part.segment, part.chunk + number, entry, slot, buffers)
         return True
 
     def _decrypt(
-        self, view: memoryview, segment: Segment, chunk: int, entry: MapEntry, slot: memoryview, whole: Scratch
+        self, view: memoryview, segment: Segment, chunk: int, entry: MapEntry, slot: memoryview, buffers: ReadBuffers
     ) -> None:
         chunk_size = self._objects.chunk_size
         first = chunk * chunk_size
@@ -152,7 +152,7 @@ class ReadPlan:
             segment.open_chunk_into(chunk, entry, slot, view[start : start + entry.length + SLOT_TRAILER_SIZE])
             stop = start + entry.length
         else:
-            data = whole.take(entry.length + SLOT_TRAILER_SIZE)
+            data = buffers.chunk.take(entry.length + SLOT_TRAILER_SIZE)
             segment.open_chunk_into(chunk, entry, slot, data)
             skip = max(-start, 0)
             start = max(start, 0)
@@ -174,11 +174,11 @@ class ReadPlan:
         ]
 
 
-def _waited(file: StoreFile, size: int, offset: int) -> memoryview | None:
-    return memoryview(file.read(size, offset))
-
-
-def _cached(file: StoreFile, buffer: memoryview, offset: int) -> memoryview | None:
+def _stored(file: StoreFile, size: int, offset: int, cached: Scratch | None) -> memoryview | None:
+    """What stands there; with a buffer for what is cached, None instead of waiting for the disk."""
+    if cached is None:
+        return memoryview(file.read(size, offset))
+    buffer = cached.take(size)
     done = file.read_cached(buffer, offset)
     return None if done is None else buffer[:done]
 

@@ -12,6 +12,7 @@ from tests.support.memorystore import MemoryStore
 from tests.vault.harness import KEYS, ROOT, differences, new_store, open_inline, options, small_limits, snapshot
 from tests.vault.walker import assert_clean
 from vaultfs.errors import NoSpace, WriteFailed
+from vaultfs.vault.acl import ACCESS, AclEntry, encode_acl
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.inode import SetAttr
 from vaultfs.vault.settings import Settings
@@ -131,6 +132,37 @@ def test_several_changes_of_a_files_attributes_are_one(store: MemoryStore, vault
     assert not differences(snapshot(vault), snapshot(recovered))
     inode = recovered.getattr(file)
     assert (inode.uid, inode.mode & 0o777, inode.mtime) == (7, 0o640, 77)
+
+
+def test_an_acl_that_is_all_in_the_mode_is_one_with_them(store: MemoryStore, vault: Inline) -> None:
+    """`cp -a` sets one for every file, among the owner, the mode and the times."""
+    file = vault.lookup(ROOT, b"first").id
+    vault.vault.write_out()
+    before = journal_bytes(vault)
+    vault.setattr(file, SetAttr(mtime=77, ctime=78))
+    vault.setxattr(file, ACCESS, encode_acl([AclEntry(1, 6, 0), AclEntry(4, 4, 0), AclEntry(32, 0, 0)]))
+    vault.setattr(file, SetAttr(uid=5))
+    assert journal_bytes(vault) == before, "held"
+    assert vault.getattr(file).mode & 0o777 == 0o640
+    assert vault.getattr(file).ctime > 78
+    vault.vault.write_out()
+    recovered = open_inline(store.copy())
+    assert not differences(snapshot(vault), snapshot(recovered))
+    assert recovered.listxattr(file) == []
+
+
+def test_an_acl_that_is_all_in_the_mode_takes_another_away(store: MemoryStore, vault: Inline) -> None:
+    file = vault.lookup(ROOT, b"first").id
+    minimal = [AclEntry(1, 6, 0), AclEntry(4, 4, 0), AclEntry(32, 0, 0)]
+    extended = [minimal[0], AclEntry(2, 7, 9), minimal[1], AclEntry(16, 7, 0), minimal[2]]
+    vault.setxattr(file, ACCESS, encode_acl(extended))
+    assert vault.listxattr(file) == [ACCESS]
+    vault.setxattr(file, ACCESS, encode_acl(minimal))
+    assert vault.listxattr(file) == []
+    vault.vault.write_out()
+    recovered = open_inline(store.copy())
+    assert recovered.listxattr(file) == []
+    assert recovered.getattr(file).mode & 0o777 == 0o640
 
 
 def test_a_store_that_is_almost_full_is_asked_each_time(store: MemoryStore) -> None:

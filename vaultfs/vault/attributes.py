@@ -100,6 +100,10 @@ def setxattr(
         mode, stored = _checked_acl(inode, name, value)
         if name == acl.ACCESS and groups is not None and inode.gid not in groups:
             mode &= ~stat.S_ISGID
+    if stored is None and name not in inode.xattrs:
+        # All in the mode, as `cp -a` sets it for every file: said together with the times and owners it sets as well.
+        core.commit(SetAttributes(inode_id, mode, inode.uid, inode.gid, inode.atime, inode.mtime, core.now()))
+        return
     core.commit(SetXattr(inode_id, mode, core.now(), name, stored))
 
 

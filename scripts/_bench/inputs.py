@@ -13,7 +13,10 @@ _LARGEST = 200 << 10
 
 
 class Inputs:
-    """`block(n, salt)` are the MiB blocks of large files; `tree` is a source tree, `tar` the same as an archive."""
+    """`block(n, salt)` are the MiB blocks of large files, `photos` is a folder of `photo(n)`.
+
+    `tree` is a source tree, `tar` the same as an archive.
+    """
 
     def __init__(self, folder: Path, sizes: Sizes) -> None:
         self._base = memoryview(random.Random(1).randbytes(17 * MIB))
@@ -22,6 +25,10 @@ class Inputs:
         self.manifest: dict[str, str] = {}
         """SHA-256 in hex of each file of the tree, by its path in the tree."""
         self._make_tree(sizes.tree_files)
+        self.photos = folder / "photos"
+        self.photos.mkdir(exist_ok=True)
+        for number in range(sizes.photos):
+            (self.photos / f"IMG_{number:05}.jpg").write_bytes(self.photo(number))
 
     def block(self, number: int, salt: int = 0) -> memoryview:
         """One MiB; any two with different numbers or salts differ."""

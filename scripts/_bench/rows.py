@@ -332,6 +332,19 @@ def rename_loop(place: Place) -> None:
     target.unlink()
 
 
+# Photos
+
+
+def copy_photos(place: Place) -> None:
+    copy = place.root / "backup"
+    with place.timed():
+        subprocess.run(["cp", "-a", place.inputs.photos, copy], check=True)
+    for number, path in enumerate(sorted(copy.iterdir())):
+        _forget_pages(path)
+        place.expect(path.read_bytes() == place.inputs.photo(number), f"the copy of photo {number} is wrong")
+    subprocess.run(["rm", "-r", copy], check=True)
+
+
 # Databases
 
 
@@ -377,6 +390,7 @@ ROWS = (
     Row("cp", "cp -r of the tree", copy_tree),
     Row("rm", "rm -r of the tree", remove_tree, setup=copy_to_remove),
     Row("creates", "creating small files", creates),
+    Row("photo-copy", "cp -a of a photo folder", copy_photos),
     Row("photo-list", "cold ls -l of a photo folder", list_photos, cold=True),
     Row("photo-heads", "cold first 64 KiB of every photo", photo_heads, cold=True),
     Row("sqlite-full", "SQLite transactions, DELETE/FULL", sqlite_full, needs_data=True,

@@ -85,9 +85,7 @@ def populate(place: Place) -> None:
     _write_file(place, place.root / "overwritten", place.sizes.stream_mib)
     for number in range(_WRITERS):
         _write_file(place, place.root / f"reader{number}", place.sizes.parallel_mib, number)
-    (place.root / "photos").mkdir()
-    for number in range(place.sizes.photos):
-        (place.root / "photos" / f"IMG_{number:05}.jpg").write_bytes(place.inputs.photo(number))
+    subprocess.run(["cp", "-r", place.inputs.photos, place.root / "photos"], check=True)
     subprocess.run(["cp", "-r", place.inputs.tree, place.root / "tree"], check=True)
 
 
@@ -339,7 +337,9 @@ def copy_photos(place: Place) -> None:
     copy = place.root / "backup"
     with place.timed():
         subprocess.run(["cp", "-a", place.inputs.photos, copy], check=True)
-    for number, path in enumerate(sorted(copy.iterdir())):
+    copied = sorted(copy.iterdir())
+    place.expect(len(copied) == place.sizes.photos, "photos are missing")
+    for number, path in enumerate(copied):
         _forget_pages(path)
         place.expect(path.read_bytes() == place.inputs.photo(number), f"the copy of photo {number} is wrong")
     subprocess.run(["rm", "-r", copy], check=True)

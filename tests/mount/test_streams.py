@@ -1,4 +1,4 @@
-"""Large files that several write at once, over what was there too: the kernel makes pieces, and syncs go on beside."""
+"""Large files that several write at once, over what was there too, while syncs go on beside, or read at once."""
 
 import mmap
 import os

@@ -65,11 +65,11 @@ class CheckpointJob:
         core = self._core
         self._checkpointer.running = False
         if not isinstance(error, (OSError, Damaged)):
-            # Not foreseen (out of memory, or a mistake): what is in the journal is safe, and nobody may wait for ever.
-            log.error("a checkpoint failed", exc_info=error)
+            # What is in the journal is safe, and nobody may wait for ever.
+            core.stop_unforeseen("a checkpoint failed", error)
         if self._root_begun:
             # One slot may hold the new root already: what it reaches must stay, and so must what the old one does.
-            core.stop_writing(f"a new root could not be written: {str(error) or type(error).__name__}")
+            core.stop_writing(f"a new root could not be written: {error}")
             return
         self._checkpoint.undo()
         if isinstance(error, OSError) and error.errno in OUT_OF_SPACE:
@@ -79,8 +79,6 @@ class CheckpointJob:
             core.fail("a checkpoint could not be written", error)
         elif isinstance(error, Damaged):
             core.stop_writing(str(error))
-        else:
-            core.stop_writing(f"a checkpoint failed with {type(error).__name__}")
 
     def clean_up(self, last: bool = False) -> None:
         """Free what was let go and, unless this is the `last` one, have the next journal ready.
@@ -162,9 +160,8 @@ class Checkpointer:
         return job
 
     def stop(self, what: str, error: Exception) -> None:
-        """Let no other checkpoint begin, after an error nobody foresaw (out of memory, or a mistake)."""
-        log.error("%s", what, exc_info=error)
-        self.core.stop_writing(f"{what}: {type(error).__name__}")
+        """Let no other checkpoint begin, after an error nobody foresaw."""
+        self.core.stop_unforeseen(what, error)
         self.running = False
 
     def _freeze(self) -> bool:

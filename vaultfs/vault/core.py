@@ -105,10 +105,9 @@ class Core:
         try:
             self._apply(record)
         except Exception as error:
-            # Nobody foresaw it (out of memory, or a mistake). Memory may have half of the record, the journal has all:
-            # no checkpoint may put what is in memory in the journal's place.
-            log.error("a change could not be applied", exc_info=error)
-            self.stop_writing(f"a change could not be applied: {type(error).__name__}")
+            # Memory may have half of the record, the journal has all: no checkpoint may put what is in memory in its
+            # place.
+            self.stop_unforeseen("a change could not be applied", error)
             raise WriteFailed(self.read_only_reason) from error
         if isinstance(record, Create):
             # Recovery meets it in this very record.
@@ -197,6 +196,11 @@ class Core:
         if not self.read_only_reason:
             self.read_only_reason = f"the vault turned read-only because {sentence}"
             log.error("%s; nothing is thrown away, but nothing can be changed until it is mounted again", sentence)
+
+    def stop_unforeseen(self, what: str, error: Exception) -> None:
+        """Turn read-only after an error nobody foresaw (out of memory, or a mistake); the log has its traceback."""
+        log.error("%s", what, exc_info=error)
+        self.stop_writing(f"{what}: {type(error).__name__}")
 
     def _start_writing(self) -> None:
         """A root that needs its journal goes out before the first record does."""

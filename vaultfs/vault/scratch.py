@@ -1,8 +1,8 @@
 """Buffers that are used again and again.
 
-Fresh memory for every read and write would cost more, to have it and to fill it with zeros, than a fifth of what is
-done with the bytes; and what was used a moment ago is still in the processor's caches. What was last in a buffer stays
-in memory, up to 1 MiB of a file, as it did in memory that was freed: a mount's memory is never dumped.
+Fresh memory for every read and write has to be had and filled with zeros, and is in none of the processor's caches.
+What was last in a buffer stays in memory, up to 1 MiB of a file, as it did in memory that was freed: a mount's memory
+is never dumped.
 """
 
 

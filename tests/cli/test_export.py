@@ -21,7 +21,6 @@ from vaultfs.cli.importing import Importer
 from vaultfs.cli.output import size_text
 from vaultfs.errors import WriteFailed
 from vaultfs.keys.hierarchy import VaultKeys
-from vaultfs.vault.inline import Inline
 from vaultfs.vault.vault import Vault
 
 WITHOUT_FUSE = """
@@ -136,10 +135,10 @@ def test_an_import_that_could_not_be_committed_fails(source: Path) -> None:
     keys = VaultKeys.from_master(bytes(16), bytes(32))
     store = MemoryStore()
     Vault.create(store, keys)
-    vault = Inline(Vault.open(FaultyStore(store, Fault(errno.EIO, kinds=SYNCS, below="objects")), keys))
+    vault = Vault.open(FaultyStore(store, Fault(errno.EIO, kinds=SYNCS, below="objects")), keys)
     with pytest.raises(WriteFailed):
         Importer(vault, lambda done: None).run(str(source), vault.getattr(1))
-    vault.vault.close()
+    vault.close()
 
 
 def test_damage_costs_one_chunk_and_is_named(vaultfs, filled: Path, source: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vaultfs.cli.importing import Comparison, Importer
     from vaultfs.vault.inline import Inline
     from vaultfs.vault.inode import Inode
+    from vaultfs.vault.vault import Vault
 
 SUMMARY = "Copy a directory's files into a vault without mounting it."
 
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace, out: Output) -> None:
             inline = Inline(vault)
             target = _target(inline, place.path)
             vault.remember(target.id)
-            importer = _copy(inline, args.directory, target, out)
+            importer = _copy(vault, args.directory, target, out)
             if args.verify:
                 comparison = _compare(inline, args.directory, target, out)
         finally:
@@ -76,12 +77,14 @@ def _target(inline: "Inline", path: bytes) -> "Inode":
     return inode
 
 
-def _copy(inline: "Inline", directory: str, target: "Inode", out: Output) -> "Importer":
+def _copy(vault: "Vault", directory: str, target: "Inode", out: Output) -> "Importer":
     from vaultfs.cli.importing import Importer, source_size
+    from vaultfs.vault.collection import collect_rarely
 
+    collect_rarely()
     with ProgressLine(out, "Import") as line:
         total = source_size(directory) if line.is_shown else 0
-        importer = Importer(inline, lambda done: line.update(done, total))
+        importer = Importer(vault, lambda done: line.update(done, total))
         importer.run(directory, target)
     return importer
 

@@ -3,17 +3,20 @@
 import errno
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator
 
 from vaultfs.cli.lookahead import FileAhead, Lookahead
 from vaultfs.cli.vaultpaths import shown
 from vaultfs.errors import Exists, NotFound, WriteFailed
+from vaultfs.vault.beside import CheckpointsBeside
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.inode import Inode, SetAttr
+from vaultfs.vault.vault import Vault
 
 PIECE = 1 << 20
 _EVICT_EVERY = 1000
+# Entries whose changes go to the journal together.
+_WRITE_OUT_EVERY = 8
 _KEPT = "nothing there is overwritten; remove it, or import into another directory of the vault"
 # Attributes the kernel makes up: the vault keeps what users set.
 _SKIPPED_XATTRS = (b"security.selinux", b"system.nfs4_acl")
@@ -87,11 +90,15 @@ def _listed(source: Source) -> tuple[int, list[bytes]]:
 
 
 class Importer:
-    """Copies a tree below one directory of a vault. `progress` gets the bytes read so far."""
+    """Copies a tree below one directory of a vault. `progress` gets the bytes read so far.
 
-    def __init__(self, inline: Inline, progress: Callable[[int], None]) -> None:
-        self._inline = inline
-        self._vault = inline.vault
+    What was copied is committed beside the copying, and is durable when `run` has returned.
+    """
+
+    def __init__(self, vault: Vault, progress: Callable[[int], None]) -> None:
+        self._vault = vault
+        self._checkpoints = CheckpointsBeside(vault)
+        self._inline = Inline(vault, self._checkpoints.checkpoint)
         self._progress = progress
         self._linked: dict[tuple[int, int], int] = {}
         self.files = 0
@@ -102,6 +109,13 @@ class Importer:
 
         Raises Exists for a name in the way, WriteFailed if the vault could not commit everything.
         """
+        self._vault.hold_changes()
+        with self._checkpoints:
+            self._copy(directory, target)
+        if not self._vault.checkpoint():
+            raise WriteFailed(self._vault.read_only_reason or "the last files could not be committed")
+
+    def _copy(self, directory: str, target: Inode) -> None:
         parents: list[int] = []
         for source, leaving in walk_source(directory):
             if leaving:
@@ -117,15 +131,14 @@ class Importer:
             else:
                 self._entry(source, parents[-1])
             self._keep_up()
-        if not self._vault.checkpoint():
-            raise WriteFailed(self._vault.read_only_reason or "the last files could not be committed")
 
     def _keep_up(self) -> None:
         self.files += 1
+        if self.files % _WRITE_OUT_EVERY == 0:
+            self._vault.write_out()
         if self.files % _EVICT_EVERY == 0:
             self._vault.evict()
-        if self._vault.wants_checkpoint(time.monotonic()):
-            self._vault.checkpoint()
+        self._checkpoints.keep_up()
 
     def _directory(self, source: Source, parent: int) -> int:
         try:
@@ -178,8 +191,7 @@ class Importer:
                     end = offset + len(data)
                     self.copied += len(data)
                     self._progress(self.copied)
-                    if self._vault.wants_checkpoint(time.monotonic()):
-                        self._vault.checkpoint()
+                    self._checkpoints.keep_up()
             size = os.fstat(fd).st_size
             if size != end:
                 self._inline.setattr(inode_id, SetAttr(size=size))

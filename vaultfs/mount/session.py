@@ -1,6 +1,5 @@
 """One mount from beginning to end: mounts, serves requests beside the background tasks, and closes the vault."""
 
-import gc
 import logging
 import os
 import signal
@@ -23,14 +22,13 @@ from vaultfs.mount.options import MountOptions, libfuse_options
 from vaultfs.mount.readahead import raise_read_ahead
 from vaultfs.mount.runner import Runner
 from vaultfs.mount.workers import Workers
+from vaultfs.vault.collection import collect_rarely
 from vaultfs.vault.vault import Vault
 
 _log = logging.getLogger("vaultfs.mount")
 
 # Seconds a thread may keep the GIL another one waits for: at Python's 5 ms a busy worker would add that to a request.
 _SWITCH_INTERVAL = 0.0001
-# Allocations between collections of the youngest generation, and how many of those the older ones wait for.
-_COLLECTION = (50_000, 20, 50)
 # Threads for what is waited for, and for what is only read ahead: that must not stand in the way.
 _WORKERS, _GUESSERS = 16, 4
 # pyfuse3 keeps this many idle tasks, so that a burst of requests finds them ready.
@@ -44,10 +42,7 @@ def serve(vault: Vault, mountpoint: str, options: MountOptions, on_ready: Callab
     all end it. The vault is closed whatever happens. Raises FuseUnavailable if it cannot be mounted.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL)
-    # Inodes and entries come by the ten thousands and form no cycles: looking for some that often costs a fifth of a
-    # checkpoint, and what is loaded by now stays anyway.
-    gc.freeze()
-    gc.set_threshold(*_COLLECTION)
+    collect_rarely()
     keep_freed_memory()
     with _signals_ignored():
         try:

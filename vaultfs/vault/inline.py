@@ -12,10 +12,14 @@ Result = TypeVar("Result")
 
 
 class Inline:
-    """The operations of `Vault` that may have to wait, done to the end; for exports, checks and tests."""
+    """The operations of `Vault` that may have to wait, done to the end; for exports, checks and tests.
 
-    def __init__(self, vault: Vault) -> None:
+    `checkpoint` is called where an operation cannot go on without one; by default it is done in this thread.
+    """
+
+    def __init__(self, vault: Vault, checkpoint: Callable[[], object] | None = None) -> None:
         self.vault = vault
+        self._checkpoint = checkpoint or vault.checkpoint
 
     def call(self, operation: Callable[[], Result]) -> Result:
         """Run an operation, with the loads and checkpoints it needs."""
@@ -23,7 +27,7 @@ class Inline:
             try:
                 return resolve(operation)
             except NeedCheckpoint:
-                self.vault.checkpoint()
+                self._checkpoint()
 
     def lookup(self, parent: int, name: bytes) -> Inode:
         """`Vault.lookup`."""

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from _bench.systems import Fuse, System, VaultFs, cpu_seconds, resident_bytes
 MOUNT, UNLOCK = "mount", "unlock"
 _IDLE_SECONDS = 5.0
 _DROP = Path("/proc/sys/vm/drop_caches")
+_PIECE = 1 << 20  # bytes
 
 Say = Callable[[str], None]
 
@@ -142,6 +144,22 @@ def drop_caches() -> None:
     """Empty the kernel's caches of files and names; only root can."""
     if os.access(_DROP, os.W_OK):
         _DROP.write_text("3")
+
+
+def use_all_memory(folder: Path) -> None:
+    """Fill the memory that is free with pages of an empty file, and empty it again.
+
+    A virtual machine gets each page from its host when it first uses it: writing 160 KiB took 180 µs in memory never
+    used before, and 34 in any other. Whoever happened to come first would pay for that.
+    """
+    with tempfile.TemporaryFile(dir=folder) as file:
+        size = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        os.truncate(file.fileno(), size)
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        buffer = bytearray(_PIECE)
+        for offset in range(0, size, _PIECE):
+            os.preadv(file.fileno(), [buffer], offset)
+    drop_caches()
 
 
 def can_drop_caches() -> bool:

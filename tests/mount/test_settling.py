@@ -44,9 +44,7 @@ def read_copy(store: Path, copy: Path, name: bytes) -> bytes:
         try:
             inode = resolve(lambda: vault.lookup(1, name))
             vault.open_inode(inode.id)
-            content = resolve(lambda: vault.read_plan(inode.id, 0, inode.size)).run()
-            assert content is not None
-            return bytes(content)
+            return bytes(resolve(lambda: vault.read_plan(inode.id, 0, inode.size)).run())
         finally:
             vault.close()
 

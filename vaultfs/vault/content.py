@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from vaultfs.errors import Damaged
 from vaultfs.format.constants import CHUNKS_PER_SEGMENT, INDEX_SEGMENT, MAX_SLOTS, NODE_REFERENCES
-from vaultfs.format.layout import slot_offset
 from vaultfs.sealing.context import WrappedKey
 from vaultfs.sealing.maps import (
     InlineData,
@@ -18,7 +17,6 @@ from vaultfs.sealing.maps import (
     inline_data,
     leaf_entry,
 )
-from vaultfs.sealing.slots import stored_slot_size
 from vaultfs.vault.objects import Objects
 from vaultfs.vault.segment import Segment, SlotRef, node_number
 from vaultfs.vault.settings import Settings
@@ -453,10 +451,8 @@ def read_chunk(objects: Objects, chunk: int, reference: SlotRef) -> bytearray:
 def read_chunk_cached(objects: Objects, chunk: int, reference: SlotRef) -> bytearray | None:
     """A chunk's data if its slot is in the page cache, else None; raises Damaged."""
     entry = reference.entry
-    offset = slot_offset(entry.slot, objects.chunk_size)
-    stored = memoryview(bytearray(stored_slot_size(entry.length)))
-    done = objects.open(reference.segment.path).read_cached(stored, offset)
-    return None if done is None else reference.segment.open_chunk(chunk, entry, stored[:done])
+    stored = objects.read_slot_cached(reference.segment.path, entry.slot, entry.length)
+    return None if stored is None else reference.segment.open_chunk(chunk, entry, stored)
 
 
 class LoadedIndex(NamedTuple):

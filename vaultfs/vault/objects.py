@@ -113,6 +113,17 @@ class Objects:
             raise Damaged(f"object {path} is cut short")
         return stored
 
+    def read_slot_cached(self, path: str, slot: int, length: int) -> memoryview | None:
+        """`read_slot`, but None instead of waiting for the disk."""
+        stored = memoryview(bytearray(stored_slot_size(length)))
+        try:
+            done = self.open(path).read_cached(stored, slot_offset(slot, self.chunk_size))
+        except OSError as error:
+            raise Damaged(f"object {path} cannot be read: {error.strerror}") from error
+        if done is not None and done != len(stored):
+            raise Damaged(f"object {path} is cut short")
+        return None if done is None else stored
+
     def read_frames(self, path: str, length: int) -> bytes:
         """A directory object's bytes behind its header, up to `length`; raises Damaged if it is cut before."""
         size = length - OBJECT_HEADER_SIZE

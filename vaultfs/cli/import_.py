@@ -78,7 +78,8 @@ def _target(inline: "Inline", path: bytes) -> "Inode":
 
 
 def _copy(vault: "Vault", directory: str, target: "Inode", out: Output) -> "Importer":
-    from vaultfs.cli.importing import Importer, source_size
+    from vaultfs.cli.importing import Importer
+    from vaultfs.cli.source import source_size
     from vaultfs.vault.collection import collect_rarely
 
     collect_rarely()
@@ -90,8 +91,9 @@ def _copy(vault: "Vault", directory: str, target: "Inode", out: Output) -> "Impo
 
 
 def _compare(inline: "Inline", directory: str, target: "Inode", out: Output) -> "Comparison":
-    from vaultfs.cli.importing import Comparison, source_size
+    from vaultfs.cli.importing import Comparison
     from vaultfs.cli.lookahead import Lookahead
+    from vaultfs.cli.source import source_size
 
     with ProgressLine(out, "Verify") as line, Lookahead(inline.vault.contents_ahead) as lookahead:
         total = source_size(directory) if line.is_shown else 0

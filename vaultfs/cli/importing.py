@@ -1,11 +1,11 @@
 """Copies a directory tree into an open vault, and compares the two afterwards."""
 
-import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
 
 from vaultfs.cli.lookahead import FileAhead, Lookahead
+from vaultfs.cli.source import Source, brought_in, data_ranges, walk_source
 from vaultfs.cli.vaultpaths import shown
 from vaultfs.errors import Exists, NotFound, WriteFailed
 from vaultfs.vault.beside import CheckpointsBeside
@@ -18,75 +18,6 @@ _EVICT_EVERY = 1000
 # Entries whose changes go to the journal together.
 _WRITE_OUT_EVERY = 8
 _KEPT = "nothing there is overwritten; remove it, or import into another directory of the vault"
-# Attributes the kernel makes up: the vault keeps what users set.
-_SKIPPED_XATTRS = (b"security.selinux", b"system.nfs4_acl")
-
-
-class Source:
-    """One entry of the tree to copy: open directory descriptor, name in it, path below the start, attributes."""
-
-    __slots__ = ("folder", "name", "path", "status")
-
-    def __init__(self, folder: int, name: bytes, path: bytes, status: os.stat_result) -> None:
-        self.folder = folder
-        self.name = name
-        self.path = path
-        self.status = status
-
-    def open(self) -> int:
-        """A descriptor for reading a file or a directory."""
-        return os.open(self.name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=self.folder)
-
-    def xattrs(self) -> dict[bytes, bytes]:
-        """The extended attributes, of a link itself."""
-        # listxattr(2) takes no directory descriptor.
-        path = b"/proc/self/fd/%d/%s" % (self.folder, self.name)
-        try:
-            names = [os.fsencode(name) for name in os.listxattr(path, follow_symlinks=False)]
-            wanted = [name for name in names if name not in _SKIPPED_XATTRS]
-            return {name: os.getxattr(path, name, follow_symlinks=False) for name in wanted}
-        except OSError as error:
-            if error.errno in (errno.EOPNOTSUPP, errno.ENODATA, errno.EPERM):
-                return {}
-            raise
-
-
-Visit = tuple[Source, bool]
-
-
-def walk_source(directory: str) -> Iterator[Visit]:
-    """(entry, leaving) of a tree, depth first in the order of names; a directory comes again after its entries."""
-    above = os.open(os.path.dirname(os.path.abspath(directory)), os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        name = os.fsencode(os.path.basename(os.path.abspath(directory))) or b"."
-        start = Source(above, name, b"", os.stat(name, dir_fd=above))
-        yield start, False
-        stack = [(start, *_listed(start))]
-        try:
-            while stack:
-                source, fd, names = stack[-1]
-                if not names:
-                    stack.pop()
-                    os.close(fd)
-                    yield source, True
-                    continue
-                name = names.pop()
-                path = source.path + b"/" + name if source.path else name
-                child = Source(fd, name, path, os.stat(name, dir_fd=fd, follow_symlinks=False))
-                yield child, False
-                if stat.S_ISDIR(child.status.st_mode):
-                    stack.append((child, *_listed(child)))
-        finally:
-            for _, fd, _ in stack:
-                os.close(fd)
-    finally:
-        os.close(above)
-
-
-def _listed(source: Source) -> tuple[int, list[bytes]]:
-    flags = os.O_RDONLY | os.O_DIRECTORY | (os.O_NOFOLLOW if source.path else 0)
-    fd = os.open(source.name, flags, dir_fd=source.folder)
-    return fd, sorted(map(os.fsencode, os.listdir(fd)), reverse=True)
 
 
 class Importer:
@@ -117,7 +48,7 @@ class Importer:
 
     def _copy(self, directory: str, target: Inode) -> None:
         parents: list[int] = []
-        for source, leaving in walk_source(directory):
+        for source, leaving in brought_in(walk_source(directory)):
             if leaving:
                 inode_id = parents.pop()
                 if source.path:
@@ -171,7 +102,7 @@ class Importer:
         status = source.status
         target = b""
         if stat.S_ISLNK(status.st_mode):
-            target = os.fsencode(os.readlink(source.name, dir_fd=source.folder))
+            target = source.target()
         device = status.st_rdev if stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode) else 0
         mode = stat.S_IFMT(status.st_mode) | (0o777 if target else 0o600)
         return self._inline.create_inode(
@@ -211,29 +142,6 @@ class Importer:
         )  # fmt: skip
 
 
-def data_ranges(fd: int, size: int) -> Iterator[tuple[int, int]]:
-    """(start, end) of the data of a file, as lseek(2) tells with SEEK_DATA and SEEK_HOLE."""
-    offset = 0
-    while offset < size:
-        try:
-            start = os.lseek(fd, offset, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                return
-            raise
-        offset = os.lseek(fd, start, os.SEEK_HOLE)
-        yield start, offset
-
-
-def source_size(directory: str) -> int:
-    """The bytes of data in a tree; takes a walk."""
-    return sum(
-        min(source.status.st_blocks * 512, source.status.st_size)
-        for source, leaving in walk_source(directory)
-        if not leaving and stat.S_ISREG(source.status.st_mode)
-    )
-
-
 class Comparison:
     """Holds a tree against its copy in a vault, read back from the store. `differences` are sentences."""
 
@@ -249,7 +157,7 @@ class Comparison:
         """Compare everything below `directory`: types, attributes, content. Entries only the vault has are left out."""
         vault = self._inline.vault
         parents: list[int] = []
-        for source, leaving in walk_source(directory):
+        for source, leaving in brought_in(walk_source(directory)):
             if leaving:
                 vault.forget(parents.pop(), 1)
                 continue
@@ -282,7 +190,7 @@ class Comparison:
         if not stat.S_ISDIR(status.st_mode):
             facts += [("size", status.st_size, inode.size)]
         if stat.S_ISLNK(status.st_mode):
-            facts += [("target", os.fsencode(os.readlink(source.name, dir_fd=source.folder)), inode.target)]
+            facts += [("target", source.target(), inode.target)]
         elif status.st_rdev:
             facts += [("device", status.st_rdev, inode.rdev)]
         facts += [("extended attributes", source.xattrs(), inode.xattrs)]

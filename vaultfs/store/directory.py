@@ -11,12 +11,9 @@ from typing import Self
 
 from vaultfs.store.api import Space
 from vaultfs.store.descriptors import not_regular, open_folder, open_regular, open_root
-from vaultfs.store.linux import fallocate, start_write_back
+from vaultfs.store.linux import fallocate, start_write_back, will_need
 
-# Bytes. Of one piece of advice the kernel takes only as many as its read-ahead or the disk's largest request has, and
-# drops the rest (force_page_cache_ra in mm/readahead.c); this is the least there is by default.
-_ADVICE = 128 << 10
-_LARGE = 1 << 20
+_LARGE = 1 << 20  # bytes
 _IOV_MAX = os.sysconf("SC_IOV_MAX")
 # The layout has 259 folders; their descriptors are kept open, so that opening an object is one openat(2).
 _MAX_FOLDERS = 300
@@ -76,12 +73,7 @@ class DirectoryFile:
             if size > _LARGE:
                 self._read_through(size, offset)
             else:
-                self._advise(size, offset)
-
-    def _advise(self, size: int, offset: int) -> None:
-        end = offset + size
-        for start in range(offset, end, _ADVICE):
-            os.posix_fadvise(self._fd, start, min(_ADVICE, end - start), os.POSIX_FADV_WILLNEED)
+                will_need(self._fd, offset, size)
 
     def _read_through(self, size: int, offset: int) -> None:
         """Send them to nowhere, which copies nothing.

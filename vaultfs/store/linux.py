@@ -1,4 +1,4 @@
-"""The Linux system calls a store needs and Python's `os` does not have: fallocate(2) and sync_file_range(2)."""
+"""What Linux can do and Python's `os` does not have, or not for large sizes: reserve, write back, read ahead."""
 
 import ctypes
 import errno
@@ -14,6 +14,9 @@ if _sync_file_range is not None:
     _sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
     _sync_file_range.restype = ctypes.c_int
 _SYNC_FILE_RANGE_WRITE = 2
+# Bytes. Of one piece of advice the kernel takes only as many as its read-ahead or the disk's largest request has, and
+# drops the rest (force_page_cache_ra in mm/readahead.c); this is the least there is by default.
+_ADVICE = 128 << 10
 
 
 def fallocate(fd: int, size: int) -> bool:
@@ -29,6 +32,13 @@ def fallocate(fd: int, size: int) -> bool:
         if code != errno.EINTR:
             raise OSError(code, os.strerror(code))
     return True
+
+
+def will_need(fd: int, offset: int, size: int) -> None:
+    """Have the kernel begin to read these bytes into the page cache (posix_fadvise(2)); raises OSError."""
+    end = offset + size
+    for start in range(offset, end, _ADVICE):
+        os.posix_fadvise(fd, start, min(_ADVICE, end - start), os.POSIX_FADV_WILLNEED)
 
 
 def start_write_back(fd: int) -> None:

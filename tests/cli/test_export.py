@@ -137,7 +137,7 @@ def test_an_import_that_could_not_be_committed_fails(source: Path) -> None:
     Vault.create(store, keys)
     vault = Vault.open(FaultyStore(store, Fault(errno.EIO, kinds=SYNCS, below="objects")), keys)
     with pytest.raises(WriteFailed):
-        Importer(vault, lambda done: None).run(str(source), vault.getattr(1))
+        Importer(vault, lambda done: None, lambda: None).run(str(source), vault.getattr(1))
     vault.close()
 
 

@@ -184,6 +184,22 @@ def test_the_end_waits_for_what_is_under_way_whatever_happened() -> None:
     vault.vault.close()
 
 
+def test_a_vault_that_is_closed_meanwhile_forgets_nothing_unsynced() -> None:
+    """It forgot what was not synced, and the checkpoint went on and committed that."""
+    inner = new_store()
+    vault = open_inline(inner)
+    new_file(vault, b"file", b"content" * 300)
+    job = vault.vault.begin_checkpoint()
+    assert job is not None
+    unsynced = vault.vault._core.objects.handles.unsynced()
+    assert unsynced
+    with pytest.raises(WriteFailed):
+        vault.vault.close()
+    assert vault.vault._core.objects.handles.unsynced() == unsynced
+    job.run()
+    assert not vault.vault._core.objects.handles.unsynced()
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> dict[bytes, bytes]:
     """A folder with files of all sizes: in their entries, of a few chunks, of several segments. Content by path."""
@@ -203,7 +219,7 @@ def test_an_import_survives_a_power_cut_at_any_moment(tmp_path: Path, tree: dict
     inner = new_store()
     recording = RecordingStore(inner)
     vault = Vault.open(recording, KEYS, options())
-    Importer(vault, lambda done: None).run(str(tmp_path), vault.getattr(ROOT))
+    Importer(vault, lambda done: None, lambda: None).run(str(tmp_path), vault.getattr(ROOT))
     vault.close()
     rng = random.Random(11)
     simulator = CrashSimulator(recording.log)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from vaultfs.cli import opening, passwords, vaultpaths
 from vaultfs.cli.insight import taken
+from vaultfs.cli.interrupts import BetweenChanges
 from vaultfs.cli.output import Output, size_text
 from vaultfs.cli.progress import ProgressLine
 from vaultfs.errors import Damaged, NotADirectory, NotFound, UsageError
@@ -41,14 +42,18 @@ def run(args: argparse.Namespace, out: Output) -> None:
     unlocked = opening.unlock(loaded, passwords.source(args), out)
     comparison: Comparison | None = None
     before = taken(place.store)
-    with opening.opened(place.store, unlocked, opening.Choices(journal_dir=args.journal_dir), out) as vault:
+    choices = opening.Choices(journal_dir=args.journal_dir)
+    with opening.opened(place.store, unlocked, choices, out) as vault, BetweenChanges() as interrupts:
         try:
             inline = Inline(vault)
             target = _target(inline, place.path)
             vault.remember(target.id)
-            importer = _copy(vault, args.directory, target, out)
+            importer = _copy(vault, args.directory, target, interrupts, out)
             if args.verify:
-                comparison = _compare(inline, args.directory, target, out)
+                comparison = _compare(inline, args.directory, target, interrupts, out)
+        except KeyboardInterrupt:
+            out.note("What was copied until now is committed first.")
+            raise
         finally:
             vault.close()
     grown = max(taken(place.store) - before, 0)
@@ -77,7 +82,7 @@ def _target(inline: "Inline", path: bytes) -> "Inode":
     return inode
 
 
-def _copy(vault: "Vault", directory: str, target: "Inode", out: Output) -> "Importer":
+def _copy(vault: "Vault", directory: str, target: "Inode", interrupts: BetweenChanges, out: Output) -> "Importer":
     from vaultfs.cli.importing import Importer
     from vaultfs.cli.source import source_size
     from vaultfs.vault.collection import collect_rarely
@@ -85,18 +90,20 @@ def _copy(vault: "Vault", directory: str, target: "Inode", out: Output) -> "Impo
     collect_rarely()
     with ProgressLine(out, "Import") as line:
         total = source_size(directory) if line.is_shown else 0
-        importer = Importer(vault, lambda done: line.update(done, total))
+        importer = Importer(vault, lambda done: line.update(done, total), interrupts.check)
         importer.run(directory, target)
     return importer
 
 
-def _compare(inline: "Inline", directory: str, target: "Inode", out: Output) -> "Comparison":
+def _compare(
+    inline: "Inline", directory: str, target: "Inode", interrupts: BetweenChanges, out: Output
+) -> "Comparison":
     from vaultfs.cli.importing import Comparison
     from vaultfs.cli.lookahead import Lookahead
     from vaultfs.cli.source import source_size
 
     with ProgressLine(out, "Verify") as line, Lookahead(inline.vault.contents_ahead) as lookahead:
         total = source_size(directory) if line.is_shown else 0
-        comparison = Comparison(inline, lookahead, lambda done: line.update(done, total))
+        comparison = Comparison(inline, lookahead, lambda done: line.update(done, total), interrupts.check)
         comparison.run(directory, target)
     return comparison

@@ -23,11 +23,13 @@ _KEPT = "nothing there is overwritten; remove it, or import into another directo
 class Importer:
     """Copies a tree below one directory of a vault. `progress` gets the bytes read so far.
 
+    `check` is called where the copying may stop, and may raise.
     What was copied is committed beside the copying, and is durable when `run` has returned.
     """
 
-    def __init__(self, vault: Vault, progress: Callable[[int], None]) -> None:
+    def __init__(self, vault: Vault, progress: Callable[[int], None], check: Callable[[], None]) -> None:
         self._vault = vault
+        self._check = check
         self._checkpoints = CheckpointsBeside(vault)
         self._inline = Inline(vault, self._checkpoints.checkpoint)
         self._progress = progress
@@ -60,10 +62,11 @@ class Importer:
                 self._vault.remember(inode_id)
                 parents.append(inode_id)
             else:
-                self._entry(source, parents[-1])
+                self._entry(source, parents)
             self._keep_up()
 
     def _keep_up(self) -> None:
+        self._check()
         self.files += 1
         if self.files % _WRITE_OUT_EVERY == 0:
             self._vault.write_out()
@@ -80,8 +83,9 @@ class Importer:
             raise Exists(f"{shown(source.path)} is in the vault already, and is no directory: {_KEPT}")
         return found.id
 
-    def _entry(self, source: Source, parent: int) -> None:
+    def _entry(self, source: Source, parents: list[int]) -> None:
         status = source.status
+        parent = parents[-1]
         place = (status.st_dev, status.st_ino)
         try:
             if status.st_nlink > 1 and place in self._linked:
@@ -92,8 +96,9 @@ class Importer:
             raise Exists(f"{shown(source.path)} is in the vault already: {_KEPT}") from None
         if status.st_nlink > 1:
             self._linked[place] = inode.id
-            # Found by its id later on, wherever that is.
-            self._vault.remember(inode.id)
+            # Found by its id later on, wherever that is, and so are the directories it is found by.
+            for inode_id in (*parents, inode.id):
+                self._vault.remember(inode_id)
         if stat.S_ISREG(status.st_mode):
             self._content(source, inode.id)
         self._dress(source, inode.id)
@@ -122,6 +127,7 @@ class Importer:
                     end = offset + len(data)
                     self.copied += len(data)
                     self._progress(self.copied)
+                    self._check()
                     self._checkpoints.keep_up()
             size = os.fstat(fd).st_size
             if size != end:
@@ -143,12 +149,18 @@ class Importer:
 
 
 class Comparison:
-    """Holds a tree against its copy in a vault, read back from the store. `differences` are sentences."""
+    """Holds a tree against its copy in a vault, read back from the store. `differences` are sentences.
 
-    def __init__(self, inline: Inline, lookahead: Lookahead, progress: Callable[[int], None]) -> None:
+    `progress` gets the bytes compared so far, `check` is called where that may stop, and may raise.
+    """
+
+    def __init__(
+        self, inline: Inline, lookahead: Lookahead, progress: Callable[[int], None], check: Callable[[], None]
+    ) -> None:
         self._inline = inline
         self._lookahead = lookahead
         self._progress = progress
+        self._check = check
         self.differences: list[str] = []
         self.files = 0
         self.compared = 0
@@ -173,6 +185,7 @@ class Comparison:
                 parents.append(found.id)
             if inode is not None and source.path:
                 self._compare(source, inode)
+            self._check()
             self.files += 1
             if self.files % _EVICT_EVERY == 0:
                 vault.evict()
@@ -213,6 +226,7 @@ class Comparison:
                         return
                     self.compared += size
                     self._progress(self.compared)
+                    self._check()
         finally:
             os.close(fd)
 

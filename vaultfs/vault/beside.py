@@ -11,6 +11,7 @@ from vaultfs.vault.vault import Vault
 class CheckpointsBeside:
     """A context for the thread that owns the vault; at its end no checkpoint is under way.
 
+    Nothing may interrupt that thread in here (`cli/interrupts.py`): a step that nobody ends would stay under way.
     Nothing here raises what became of a checkpoint: what one could not commit is kept for the next, and the vault turns
     read-only if it has to, as with `Vault.checkpoint`.
     """
@@ -26,8 +27,10 @@ class CheckpointsBeside:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._wait()
-        self._pool.shutdown()
+        try:
+            self._wait()
+        finally:
+            self._pool.shutdown()
 
     def keep_up(self) -> None:
         """Call it between changes: begins a checkpoint that is wanted and ends one that is done; waits for neither."""

@@ -104,10 +104,12 @@ class Core:
         self._append(record)
         try:
             self._apply(record)
-        except Exception as error:
+        except BaseException as error:
             # Memory may have half of the record, the journal has all: no checkpoint may put what is in memory in its
             # place.
             self.stop_unforeseen("a change could not be applied", error)
+            if not isinstance(error, Exception):
+                raise
             raise WriteFailed(self.read_only_reason) from error
         if isinstance(record, Create):
             # Recovery meets it in this very record.
@@ -197,7 +199,7 @@ class Core:
             self.read_only_reason = f"the vault turned read-only because {sentence}"
             log.error("%s; nothing is thrown away, but nothing can be changed until it is mounted again", sentence)
 
-    def stop_unforeseen(self, what: str, error: Exception) -> None:
+    def stop_unforeseen(self, what: str, error: BaseException) -> None:
         """Turn read-only after an error nobody foresaw (out of memory, or a mistake); the log has its traceback."""
         log.error("%s", what, exc_info=error)
         self.stop_writing(f"{what}: {type(error).__name__}")

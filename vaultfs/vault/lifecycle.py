@@ -375,6 +375,14 @@ def settle_core(core: Core, checkpointer: Checkpointer) -> bool:
     return True
 
 
+def _write_held(core: Core) -> None:
+    """Have every change in the journal at least; raises WriteFailed."""
+    try:
+        core.write_out()
+    except NoSpace as error:
+        raise WriteFailed("the very last changes are lost: the store had no room left even for its journal") from error
+
+
 def close_core(core: Core, checkpointer: Checkpointer) -> None:
     """Commit everything and leave the vault clean; a vault turned read-only is left to recovery.
 
@@ -393,6 +401,7 @@ def close_core(core: Core, checkpointer: Checkpointer) -> None:
         while core.state.has_changes:
             # The first one that finds the store full releases the ballast, and the next has that room.
             if not checkpointer.run(last=True) and (core.full or core.read_only_reason or checkpointer.running):
+                _write_held(core)
                 raise WriteFailed(core.read_only_reason or _ONLY_IN_JOURNAL)
         try:
             clean_end(core, checkpointer)
@@ -400,4 +409,6 @@ def close_core(core: Core, checkpointer: Checkpointer) -> None:
         except OSError as error:
             raise core.fail("the vault could not be closed cleanly", error) from error
     finally:
-        core.objects.handles.close()
+        # What is unsynced would be forgotten: a checkpoint that somebody left running must not commit it like that.
+        if not checkpointer.running:
+            core.objects.handles.close()

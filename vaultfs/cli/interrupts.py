@@ -1,0 +1,35 @@
+"""Lets a command that changes a vault be interrupted between two changes, and at no other place."""
+
+import signal
+from types import FrameType
+from typing import Self
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class BetweenChanges:
+    """A context for the main thread, in which Ctrl-C and its like are only heard by `check`.
+
+    Anywhere else they would stop a change half-way, or the commit of what there is. At its end it has the signals do
+    what they did before; one that came after the last `check` found the work done.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._before: dict[signal.Signals, signal._HANDLER] = {}
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if that was asked for; call it where the work can stop."""
+        if self._asked:
+            raise KeyboardInterrupt
+
+    def _note(self, _signal: int, _frame: FrameType | None) -> None:
+        self._asked = True

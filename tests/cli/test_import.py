@@ -137,3 +137,14 @@ def test_a_hard_link_is_found_however_long_ago_its_file_came(
         again = open_inline(inner)
         assert again.walk(b"z/last").id == again.walk(b"a/b/first").id
         assert again.read(again.walk(b"z/last").id, 0, 100) == b"content"
+
+
+def test_what_is_ignored_stays_ignored(vault: Path, many: Path) -> None:
+    """As under nohup(1): it goes on when the terminal is closed."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        code, out, err = interrupted(many, vault, signal.SIGHUP, [0.5, 0.8, 1.1, 1.4])
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert (code, err) == (0, "")
+    assert f"{FILES + 13} entries" in out

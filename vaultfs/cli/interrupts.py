@@ -10,8 +10,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class BetweenChanges:
     """A context for the main thread, in which Ctrl-C and its like are only heard by `check`.
 
-    Anywhere else they would stop a change half-way, or the commit of what there is. At its end it has the signals do
-    what they did before; one that came after the last `check` found the work done.
+    Anywhere else they would stop a change half-way, or the commit of what there is. What was ignored stays ignored. At
+    its end it has the signals do what they did before; one that came after the last `check` found the work done.
     """
 
     def __init__(self) -> None:
@@ -19,7 +19,8 @@ class BetweenChanges:
         self._before: dict[signal.Signals, signal._HANDLER] = {}
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
+        heard = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+        self._before = {number: signal.signal(number, self._note) for number in heard}
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -11,9 +11,9 @@ from vaultfs.vault.vault import Vault
 class CheckpointsBeside:
     """A context for the thread that owns the vault; at its end no checkpoint is under way.
 
-    Nothing may interrupt that thread in here (`cli/interrupts.py`): a step that nobody ends would stay under way.
-    Nothing here raises what became of a checkpoint: what one could not commit is kept for the next, and the vault turns
-    read-only if it has to, as with `Vault.checkpoint`.
+    Nothing may interrupt that thread in here (`cli/interrupts.py`): a step that nobody ends would stay under way. To
+    enter raises RuntimeError if there is no thread to be had. Nothing else raises what became of a checkpoint: what one
+    could not commit is kept for the next, and the vault turns read-only if it has to, as with `Vault.checkpoint`.
     """
 
     def __init__(self, vault: Vault) -> None:
@@ -24,6 +24,8 @@ class CheckpointsBeside:
         self._step: Future[None] | None = None
 
     def __enter__(self) -> Self:
+        # Where there is no thread to be had, nothing has begun that would wait for one.
+        self._pool.submit(bool).result()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -215,7 +215,7 @@ def tree(tmp_path: Path) -> dict[bytes, bytes]:
 
 
 def test_an_import_survives_a_power_cut_at_any_moment(tmp_path: Path, tree: dict[bytes, bytes]) -> None:
-    """Each file is there whole, or cut short where the import was, or not at all; nothing is wrong or left over."""
+    """Each file is there whole, or cut short where the import was, or not at all; nothing is wrong or missing."""
     inner = new_store()
     recording = RecordingStore(inner)
     vault = Vault.open(recording, KEYS, options())

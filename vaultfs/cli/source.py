@@ -49,12 +49,12 @@ class Source:
         if size:
             try:
                 fd = self.open()
+                try:
+                    will_need(fd, 0, size)
+                finally:
+                    os.close(fd)
             except OSError:
                 return 0
-            try:
-                will_need(fd, 0, size)
-            finally:
-                os.close(fd)
         return size
 
     def target(self) -> bytes:

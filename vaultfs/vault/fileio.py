@@ -69,7 +69,8 @@ def write(core: Core, inode_id: int, offset: int, data: bytes, keep_times: bool)
         wrapped_key = content.key.wrapped if direct and content.key is not None else b""
         size, mode = max(inode.size, end), without_set_id(inode.mode)
         core.commit(Write(inode_id, size, mode, mtime, wrapped_key, tuple(direct), tuple(plan.patches)))
-    except BaseException:
+    except Exception:
+        # Nothing that interrupts from outside: it may come when the map names the slots already.
         _give_back(core, content, plan.direct)
         raise
     if ctime != mtime:

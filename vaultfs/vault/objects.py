@@ -104,14 +104,7 @@ class Objects:
 
     def read_slot(self, path: str, slot: int, length: int) -> bytes:
         """The stored bytes of a slot holding `length` bytes of data; raises Damaged if the object is cut before."""
-        size = stored_slot_size(length)
-        try:
-            stored = self.open(path).read(size, slot_offset(slot, self.chunk_size))
-        except OSError as error:
-            raise Damaged(f"object {path} cannot be read: {error.strerror}") from error
-        if len(stored) != size:
-            raise Damaged(f"object {path} is cut short")
-        return stored
+        return self._read(path, stored_slot_size(length), slot_offset(slot, self.chunk_size))
 
     def read_slot_cached(self, path: str, slot: int, length: int) -> memoryview | None:
         """`read_slot`, but None instead of waiting for the disk."""
@@ -126,9 +119,11 @@ class Objects:
 
     def read_frames(self, path: str, length: int) -> bytes:
         """A directory object's bytes behind its header, up to `length`; raises Damaged if it is cut before."""
-        size = length - OBJECT_HEADER_SIZE
+        return self._read(path, length - OBJECT_HEADER_SIZE, OBJECT_HEADER_SIZE)
+
+    def _read(self, path: str, size: int, offset: int) -> bytes:
         try:
-            stored = self.open(path).read(size, OBJECT_HEADER_SIZE)
+            stored = self.open(path).read(size, offset)
         except OSError as error:
             raise Damaged(f"object {path} cannot be read: {error.strerror}") from error
         if len(stored) != size:

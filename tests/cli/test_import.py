@@ -75,7 +75,7 @@ def test_an_import_may_be_interrupted_again_and_again(
     rng = random.Random(number)
     interrupts = 0
     for attempt in range(4):
-        first = rng.uniform(0.4, 0.9) * whole
+        first = rng.uniform(0.3, 0.7) * whole
         moments = [first + 0.007 * late for late in range(1 + attempt % 3 * 3)]
         code, _, err = interrupted(many, Path(f"{vault}:/again {attempt}"), number, moments)
         assert code in (0, 15), err

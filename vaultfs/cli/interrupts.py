@@ -11,7 +11,7 @@ class BetweenChanges:
     """A context for the main thread, in which Ctrl-C and its like are only heard by `check`.
 
     Anywhere else they would stop a change half-way, or the commit of what there is. What was ignored stays ignored. At
-    its end it has the signals do what they did before; one that came after the last `check` found the work done.
+    its end it has the signals do what they did before; once one came the command is ending, and no other is heard.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class BetweenChanges:
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if self._asked else handler)
 
     def check(self) -> None:
         """Raise KeyboardInterrupt if that was asked for; call it where the work can stop."""

@@ -386,7 +386,8 @@ def _write_held(core: Core) -> None:
 def close_core(core: Core, checkpointer: Checkpointer) -> None:
     """Commit everything and leave the vault clean; a vault turned read-only is left to recovery.
 
-    Raises WriteFailed if what was accepted could not be committed; it is in the journal then, or the error says why not.
+    Raises WriteFailed if what was accepted could not be committed; it is in the journal then, or the error says why
+    not.
     """
     try:
         latest = core.roots.latest

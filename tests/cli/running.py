@@ -37,10 +37,10 @@ def environment(**extra: str) -> dict[str, str]:
     return kept | {"PYTHONPATH": str(_PROJECT), "PYTHONWARNINGS": "error"} | extra
 
 
-def run_piped(*args: str | Path, stdin: str = "", timeout: float = 60, **env: str) -> Result:
-    """Run `vaultfs ARGS` with `stdin` on a pipe."""
+def run_piped(*args: str | Path, stdin: str = "", timeout: float = 60, first: str = "", **env: str) -> Result:
+    """Run `vaultfs ARGS` with `stdin` on a pipe. `first` is Python for the process to run before."""
     done = subprocess.run(
-        [sys.executable, "-c", MAIN, *map(str, args)],
+        [sys.executable, "-c", f"{first}\n{MAIN}", *map(str, args)],
         input=stdin.encode("utf-8", "surrogateescape"),
         capture_output=True,
         env=environment(**env),
@@ -48,6 +48,20 @@ def run_piped(*args: str | Path, stdin: str = "", timeout: float = 60, **env: st
         check=False,
     )
     return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def signals_itself(number: int, after: int) -> str:
+    """Python for `first`: from the `after`-th object that it makes, a command gets a signal as it makes one."""
+    return f"""
+import itertools, os
+from vaultfs.store.directory import DirectoryStore
+create, made = DirectoryStore.create, itertools.count(1)
+def create_signalled(store, path):
+    if next(made) >= {after}:
+        os.kill(os.getpid(), {number})
+    return create(store, path)
+DirectoryStore.create = create_signalled
+"""
 
 
 def run_on_terminal(

@@ -2,12 +2,15 @@
 
 import io
 import json
+import random
 import re
+import signal
 from pathlib import Path
 
 import pytest
 
-from tests.cli.running import CHEAP, PASSWORD
+from tests.cli.running import CHEAP, PASSWORD, signals_itself
+from tests.cli.trees import facts_of
 from vaultfs.check.rekeying import HEADERS, NAMES
 from vaultfs.cli import progress
 from vaultfs.cli.check import _refuse_if_rekeyed
@@ -161,6 +164,27 @@ def test_an_interrupted_change_is_mentioned_and_gone_on_with(vaultfs, vault: Pat
     assert master(vault, SECOND) != old
     done = vaultfs("ls", vault, stdin=SECOND)
     assert (done.code, done.err) == (0, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_it_may_be_interrupted_again_and_again(vaultfs, vault: Path, tmp_path: Path, number: int) -> None:
+    """The first signal ends it between two steps; those that follow do not disturb the commit."""
+    for name in range(120):
+        folder = tmp_path / "plain" / f"folder {name % 60}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"file {name}").write_bytes(random.Random(name).randbytes(name % 7 * 3000))
+    assert vaultfs("import", tmp_path / "plain", vault, stdin=PASSWORD).code == 0
+    old = master(vault)
+    for after in (40, 2):
+        done = vaultfs("rekey", vault, *CHEAP, stdin=PASSWORD, first=signals_itself(number, after))
+        assert done.code == 15, done
+        assert "run `vaultfs rekey` again" in done.err
+        assert done.err.endswith("vaultfs: Interrupted.\n")
+        assert vaultfs("check", vault, "--data", stdin=PASSWORD).code == 0
+    assert vaultfs("rekey", vault, *CHEAP, stdin=PASSWORD).code == 0
+    assert master(vault) != old
+    assert vaultfs("export", vault, tmp_path / "out", stdin=PASSWORD).code == 0
+    assert facts_of(tmp_path / "out") == facts_of(tmp_path / "plain")
 
 
 def test_a_check_that_is_overtaken_finds_nothing(vault: Path) -> None:

@@ -1,11 +1,12 @@
 """`vaultfs check --repair`: what can be mended is, nothing is destroyed, and a dry run changes nothing."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
-from tests.cli.running import PASSWORD, digest
+from tests.cli.running import PASSWORD, digest, signals_itself
 from tests.cli.trees import facts_of
 
 
@@ -68,6 +69,28 @@ def test_a_directory_is_put_together_again(vaultfs, filled: Path, source: Path, 
     lost = [path for path in (tmp_path / "out/lost+found").iterdir() if path.is_file()]
     assert (source / "docs/exact").read_bytes() in [path.read_bytes() for path in lost]
     assert vaultfs("check", filled, "--data", stdin=PASSWORD).code == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill"])
+@pytest.mark.parametrize("after", [2, 4, 5, 7, 9])
+def test_a_repair_may_end_anywhere(
+    vaultfs, filled: Path, source: Path, tmp_path: Path, number: int, after: int
+) -> None:
+    """The same command does the rest, and names and contents come back as if nothing had been."""
+    flip(objects_of(vaultfs, filled, "/docs")[0], 96 + 40)
+    flip(objects_of(vaultfs, filled, "/big")[0], 30)
+    repair = ("check", filled, "--data", "--repair", "--yes")
+    done = vaultfs(*repair, stdin=PASSWORD, first=signals_itself(number, after))
+    assert done.code in (0, 15, -signal.SIGKILL), done
+    assert "only in the journal" not in done.err
+    done = vaultfs(*repair, stdin=PASSWORD)
+    assert done.code == 0, done
+    found, expected = exported(vaultfs, filled, tmp_path / "out"), facts_of(source)
+    deep = {path for path in expected if path.startswith(b"/docs/deep")}
+    assert {path: found.get(path) for path in deep} == {path: expected[path] for path in deep}
+    assert (tmp_path / "out/big").read_bytes() == (source / "big").read_bytes()
+    lost = [path for path in (tmp_path / "out/lost+found").iterdir() if path.is_file()]
+    assert (source / "docs/exact").read_bytes() in [path.read_bytes() for path in lost]
 
 
 def test_the_later_frames_of_a_directory_cost_only_what_they_say(vaultfs, filled: Path, tmp_path: Path) -> None:

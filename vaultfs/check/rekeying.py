@@ -192,8 +192,11 @@ def _unreadable(unread: list[Visit]) -> str:
     return f"the folder {first}{more} cannot be read, so what is in it would be lost with the old key"
 
 
-def rekey_inline(vault: Vault, progress: Progress) -> None:
-    """All steps in the calling thread, for a vault nobody else uses meanwhile. Raises what `Rekeying.steps` does."""
+def rekey_inline(vault: Vault, progress: Progress, between: Callable[[], None] = lambda: None) -> None:
+    """All steps in the calling thread, for a vault nobody else uses meanwhile. Raises what `Rekeying.steps` does.
+
+    `between` is called after each step, where it may raise to stop.
+    """
     inline = Inline(vault)
     for step in Rekeying(vault, progress).steps():
         if step.who is Who.CHECKPOINT:
@@ -203,3 +206,4 @@ def rekey_inline(vault: Vault, progress: Progress) -> None:
             inline.call(step.run)
         else:
             step.run()
+        between()

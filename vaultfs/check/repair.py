@@ -3,6 +3,7 @@
 import stat
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain, count
 from typing import NamedTuple
 
 from vaultfs.check.committed import CommittedTree, Place
@@ -31,12 +32,17 @@ from vaultfs.vault.segment import KEY_EPOCH
 
 
 class Step(NamedTuple):
-    """One thing to do, in words: to stored files before the vault is opened, in the open vault, to files after that."""
+    """One thing to do, in words: to stored files before the vault is opened, in the open vault, to files after that.
+
+    What is `joined` is committed together with the step before: whatever ends a repair in between, a directory that
+    names others never gets a place without them, since only the two together tell what was in which.
+    """
 
     text: str
     before: Callable[[Store], None] | None = None
     vault: Callable[[Inline], None] | None = None
     after: Callable[[Store], None] | None = None
+    joined: bool = False
 
 
 class Quarantine:
@@ -219,6 +225,8 @@ class Rebuilder:
         self._walker = walker
         self._accounts = own_accounts(scan)
         self._claimed: set[int] = set()
+        # Where lost directories got their places, by the places they were to get.
+        self._found: dict[tuple[bytes, ...], tuple[bytes, ...]] = {}
         self._leftovers: list[bytes] = []
 
     def has(self, inode_id: int) -> bool:
@@ -229,8 +237,8 @@ class Rebuilder:
         """The names of the objects that directories rebuilt will no longer need."""
         return list(dict.fromkeys(self._leftovers))
 
-    def rebuild(self, place: Place, entry: Entry) -> list[Step]:
-        """The directory at a place that is there, with what is left of its entries, and those below it in turn."""
+    def rebuild(self, place: Place, entry: Entry, *, joined: bool = False) -> list[Step]:
+        """The directory at a place that is there by then, with what is left of its entries, and those below in turn."""
         self._claimed.add(entry.id)
         found = self._scan.directories.get(entry.id)
         if found is not None:
@@ -246,7 +254,14 @@ class Rebuilder:
                 self._admit(place.below(child.name), encoded, entries, below)
         plain = place.path.decode("utf-8", "backslashreplace")
         text = f"/{plain}: put the directory together from {len(entries)} entries"
-        steps = [Step(text, vault=lambda inline: inline.vault.replace_directory(place.names, entries))]
+
+
+        def replace(inline: Inline) -> None:
+            top, below = place.names[:2], place.names[2:]
+            names = (*self._found.get(top, top), *below)
+            inline.call(lambda: inline.vault.replace_directory(names, entries))
+
+        steps = [Step(text, vault=replace, joined=joined)]
         for where, child_entry in below:
             steps += self._descend(where, child_entry)
         return steps
@@ -272,9 +287,9 @@ class Rebuilder:
         try:
             names = self._tree.load(entry)
         except Damaged:
-            return self.rebuild(place, entry)
+            return self.rebuild(place, entry, joined=True)
         if not entry.content and found is not None and found.entries:
-            return self.rebuild(place, entry)
+            return self.rebuild(place, entry, joined=True)
         steps: list[Step] = []
         for name, encoded in names.items():
             child = decode_entry(encoded)
@@ -290,18 +305,20 @@ class Rebuilder:
         attributes = directory.attributes
         if attributes is None:
             return []
-        name = b"%d" % inode_id
+
+        place = Place(ROOT_ID, (LOST_AND_FOUND, b"%d" % inode_id))
 
         def make(inline: Inline) -> None:
-            _make_lost(inline, name, stat.S_IFDIR | 0o700)
+            made = _make_lost(inline, inode_id, stat.S_IFDIR | 0o700)
+            self._found[place.names] = (LOST_AND_FOUND, made.name)
 
         made = Step(f"lost directory {inode_id}: make /lost+found/{inode_id}", vault=make)
-        return [made, *self.rebuild(Place(ROOT_ID, (LOST_AND_FOUND, name)), attributes)]
+        return [made, *self.rebuild(place, attributes, joined=True)]
 
 
 def _brought_back(salvage: Salvage, inode: Inode) -> Step:
     def copy(inline: Inline) -> None:
-        made = _make_lost(inline, b"%d" % inode.id, stat.S_IFREG | 0o600)
+        made = _make_lost(inline, inode.id, stat.S_IFREG | 0o600).id
         for offset, data in salvage.pieces(inode, lambda start, end, cause: None):
             inline.write(made, offset, data)
         if inline.getattr(made).size != inode.size:
@@ -310,20 +327,36 @@ def _brought_back(salvage: Salvage, inode: Inode) -> Step:
     return Step(f"content of lost file {inode.id}, {inode.size} bytes: put it into /lost+found/{inode.id}", vault=copy)
 
 
-def _relinked(inode_id: int, count: int) -> Step:
+def _relinked(inode_id: int, links: int) -> Step:
     def mend(inline: Inline) -> None:
-        inline.vault.set_links(inode_id, max(count, 1))
-        if not count:
-            inline.link(inode_id, _lost_and_found(inline), b"%d" % inode_id)
+        inline.vault.set_links(inode_id, max(links, 1))
+        if not links:
+            lost = _lost_and_found(inline)
+            inline.link(inode_id, lost, _free_name(inline, lost, inode_id))
             inline.vault.set_links(inode_id, 1)
 
-    what = f"set its count of names to {count}" if count else f"name it /lost+found/{inode_id}"
+    what = f"set its count of names to {links}" if links else f"name it /lost+found/{inode_id}"
     return Step(f"hard-linked file {inode_id}: {what}", vault=mend)
 
 
-def _make_lost(inline: Inline, name: bytes, mode: int) -> int:
-    """Make something in lost+found; its id. Raises Exists if there is something of that name."""
-    return inline.create_inode(_lost_and_found(inline), name, mode).id
+def _make_lost(inline: Inline, inode_id: int, mode: int) -> Inode:
+    """Make something in lost+found for what is left of an inode."""
+    lost = _lost_and_found(inline)
+    return inline.create_inode(lost, _free_name(inline, lost, inode_id), mode)
+
+
+def _free_name(inline: Inline, lost: int, inode_id: int) -> bytes:
+    """An inode's number, with another behind it where a repair that did not get to its end has left something."""
+    names = chain((b"%d" % inode_id,), (b"%d-%d" % (inode_id, more) for more in count(2)))
+    return next(name for name in names if not _is_there(inline, lost, name))
+
+
+def _is_there(inline: Inline, directory: int, name: bytes) -> bool:
+    try:
+        inline.lookup(directory, name)
+    except NotFound:
+        return False
+    return True
 
 
 def _lost_and_found(inline: Inline) -> int:

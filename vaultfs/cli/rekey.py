@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaultfs.cli import carryover, kdfoptions, keychanges, opening, passwords, recoverypage, vaultpaths
+from vaultfs.cli.interrupts import BetweenChanges
 from vaultfs.cli.keychanges import OpenedKeys
 from vaultfs.cli.output import Output
 from vaultfs.cli.progress import ProgressLine
@@ -107,10 +108,10 @@ def _here(args: argparse.Namespace, opened: OpenedKeys, out: Output) -> None:
     from vaultfs.check.rekeying import rekey_inline
 
     choices = opening.Choices(accept_rollback=args.accept_rollback, journal_dir=args.journal_dir)
-    with opening.opened(opened.path, opened.unlocked, choices, out) as vault:
+    with opening.opened(opened.path, opened.unlocked, choices, out) as vault, BetweenChanges() as interrupts:
         try:
             with _Phases(out) as phases:
-                rekey_inline(vault, phases.update)
+                rekey_inline(vault, phases.update, interrupts.check)
             _finish(opened, out)
         except Damaged as error:
             raise _unreadable(error) from error

@@ -1,11 +1,12 @@
 """The repair part of `vaultfs check`: show the plan, ask, carry it out."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from vaultfs.cli import opening, vaultpaths
+from vaultfs.cli.interrupts import BetweenChanges
 from vaultfs.cli.output import Output
 from vaultfs.cli.progress import ProgressLine
 from vaultfs.errors import Interrupted
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from vaultfs.check.repair import Step
     from vaultfs.keys.header import Unlocked
     from vaultfs.keys.headerfile import LoadedHeader
+    from vaultfs.store.api import Store
 
 
 class Place(NamedTuple):
@@ -55,37 +57,48 @@ def _header_steps(loaded: "LoadedHeader") -> "list[Step]":
 
 
 def carry_out(place: Place, steps: "list[Step]", out: Output, *, ask: bool) -> None:
-    """Do it, with the vault locked against others. Raises Interrupted if the user does not want it."""
-    from vaultfs.store.directory import DirectoryStore
-    from vaultfs.store.lock import VaultLock
-    from vaultfs.vault.inline import Inline
+    """Do it, with the vault locked against others, and stop between two steps at most.
 
-    path, unlocked, journal_dir = place
+    Raises Interrupted if the user does not want it.
+    """
     if ask and not out.confirm(f"{len(steps)} repairs; what they take out goes to the folder quarantine in the store."):
         raise Interrupted("Nothing was changed.")
+    with BetweenChanges() as interrupts:
+        _in_store(place, [step.before for step in steps if step.before is not None], interrupts)
+        if any(step.vault is not None for step in steps):
+            _in_vault(place, steps, interrupts, out)
+        _in_store(place, [step.after for step in steps if step.after is not None], interrupts)
+        interrupts.check()
+
+
+def _in_store(place: Place, actions: "list[Callable[[Store], None]]", interrupts: BetweenChanges) -> None:
+    from vaultfs.store.directory import DirectoryStore
+    from vaultfs.store.lock import VaultLock
+
     with (
-        VaultLock.acquire(path, unlocked.header.vault_id, write=True),
-        DirectoryStore(path, write=True) as store,
+        VaultLock.acquire(place.path, place.unlocked.header.vault_id, write=True),
+        DirectoryStore(place.path, write=True) as store,
     ):
-        for step in steps:
-            if step.before is not None:
-                step.before(store)
-    if any(step.vault is not None for step in steps):
-        with opening.opened(path, unlocked, opening.Choices(journal_dir=journal_dir), out) as vault:
-            try:
-                inline = Inline(vault)
-                with ProgressLine(out, "Repair", "steps") as line:
-                    for done, step in enumerate(steps):
-                        line.update(done, len(steps))
-                        if step.vault is not None:
-                            step.vault(inline)
-                            vault.checkpoint()
-            finally:
-                vault.close()
-    with (
-        VaultLock.acquire(path, unlocked.header.vault_id, write=True),
-        DirectoryStore(path, write=True) as store,
-    ):
-        for step in steps:
-            if step.after is not None:
-                step.after(store)
+        for act in actions:
+            interrupts.check()
+            act(store)
+
+
+def _in_vault(place: Place, steps: "list[Step]", interrupts: BetweenChanges, out: Output) -> None:
+    from vaultfs.vault.inline import Inline
+
+    choices = opening.Choices(journal_dir=place.journal_dir)
+    with opening.opened(place.path, place.unlocked, choices, out) as vault:
+        try:
+            inline = Inline(vault)
+            with ProgressLine(out, "Repair", "steps") as line:
+                for done, step in enumerate(steps):
+                    if not step.joined:
+                        vault.checkpoint()
+                        interrupts.check()
+                    line.update(done, len(steps))
+                    if step.vault is not None:
+                        step.vault(inline)
+                vault.checkpoint()
+        finally:
+            vault.close()

@@ -11,6 +11,7 @@ from tests.support.mounting import MountedVault, needs_fuse
 from vaultfs.mount.handshake import Handshake, is_fuse_device
 
 INIT, GETATTR = 26, 3
+DONT_MASK = 1 << 6
 KILLPRIV_V2 = 1 << 28
 OTHERS = 0x0123_4567
 CAPABILITY = "security.capability"
@@ -46,8 +47,9 @@ def passed_on(asked: bytes, replied: bytes) -> bytes:
         return heard
 
 
-def test_the_flag_is_added_where_the_kernel_offers_it() -> None:
-    assert passed_on(request(INIT, OTHERS | KILLPRIV_V2), answer(OTHERS)) == answer(OTHERS | KILLPRIV_V2)
+@pytest.mark.parametrize("offered", [DONT_MASK, KILLPRIV_V2, DONT_MASK | KILLPRIV_V2])
+def test_a_flag_is_added_where_the_kernel_offers_it(offered: int) -> None:
+    assert passed_on(request(INIT, OTHERS | offered), answer(OTHERS)) == answer(OTHERS | offered)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import stat
 import struct
 import subprocess
 from collections.abc import Callable
@@ -90,6 +91,23 @@ def test_a_default_acl_is_inherited(folder: Path) -> None:
     (folder / "below").mkdir()
     assert "user:nobody:rwx" in " ".join(acl(folder / "file"))
     assert "default:user:nobody:rwx" in acl(folder / "below")
+
+
+@needs_acl
+@pytest.mark.parametrize(
+    ("default", "mode"), [("u::rw,g::rw,o::r", 0o664), ("u::rw,g::r,o::-,u:nobody:rw,m:rw", 0o660)]
+)
+def test_a_default_acl_takes_the_place_of_the_umask(folder: Path, default: str, mode: int) -> None:
+    """acl(5). Folders and pipes are made by other requests than files are."""
+    subprocess.run(["setfacl", "-d", "-m", default, folder], check=True)
+    old = os.umask(0o077)
+    try:
+        (folder / "file").touch(0o666)
+        (folder / "below").mkdir(0o777)
+        os.mkfifo(folder / "pipe", 0o666)
+    finally:
+        os.umask(old)
+    assert [stat.S_IMODE((folder / name).stat().st_mode) for name in ("file", "below", "pipe")] == [mode] * 3
 
 
 @needs_acl

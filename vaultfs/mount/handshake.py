@@ -1,12 +1,13 @@
-"""Adds to libfuse's answer to the kernel's first request what libfuse itself is too old to say.
+"""Adds to libfuse's answer to the kernel's first request what libfuse, or pyfuse3, cannot be asked to say.
 
 With FUSE_HANDLE_KILLPRIV_V2 the kernel remembers that a file has no capabilities (`security.capability`); without it,
-it asks the filesystem before every single write(2). libfuse before 3.18 cannot set the flag, and what it sends goes
-straight to the device. So for that one exchange libfuse is given a socket in the device's place, and here the two
-messages are passed on: the kernel's request as it is, libfuse's answer with the flag in it (linux/fuse.h).
+it asks the filesystem before every single write(2). libfuse before 3.18 cannot set the flag. With FUSE_DONT_MASK the
+kernel leaves the umask to the filesystem, which knows where a default ACL takes its place; pyfuse3 does not set that.
 
-What the flag asks of a filesystem is done in any case: whoever writes to a file, cuts it, or gives it to another
-owner takes set-user-ID, set-group-ID and capabilities off it.
+What libfuse answers goes straight to the device. So for that one exchange it is given a socket in the device's place,
+and here the two messages are passed on: the kernel's request as it is, libfuse's answer with the flags in it
+(linux/fuse.h). What the flags ask of a filesystem is done in any case: whoever writes to a file, cuts it, or gives it
+to another owner takes set-user-ID, set-group-ID and capabilities off it, and the umask is heeded.
 """
 
 import os
@@ -20,7 +21,9 @@ _OUT_HEADER_SIZE = 16
 _INIT = 26
 _FLAGS_IN = 12  # in fuse_init_in behind major, minor, max_readahead
 _FLAGS_OUT = 12  # in fuse_init_out, likewise
+_DONT_MASK = 1 << 6
 _HANDLE_KILLPRIV_V2 = 1 << 28
+_ADDED = _DONT_MASK | _HANDLE_KILLPRIV_V2
 _LARGEST = 1 << 16
 
 
@@ -43,7 +46,7 @@ class Handshake:
         self._device = device
         self._kernel = os.dup(device)
         self._libfuse, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._offered = False
+        self._offered = 0
         with theirs:
             os.dup2(theirs.fileno(), device)
 
@@ -53,7 +56,7 @@ class Handshake:
         _, opcode, _ = _HEADER.unpack_from(request)
         if opcode == _INIT:
             (flags,) = struct.unpack_from("<I", request, _IN_HEADER_SIZE + _FLAGS_IN)
-            self._offered = bool(flags & _HANDLE_KILLPRIV_V2)
+            self._offered = flags & _ADDED
         self._libfuse.send(request)
 
     def end(self) -> None:
@@ -62,7 +65,7 @@ class Handshake:
         _, error, _ = _HEADER.unpack_from(answer)
         if self._offered and not error and len(answer) >= _OUT_HEADER_SIZE + _FLAGS_OUT + 4:
             (flags,) = struct.unpack_from("<I", answer, _OUT_HEADER_SIZE + _FLAGS_OUT)
-            struct.pack_into("<I", answer, _OUT_HEADER_SIZE + _FLAGS_OUT, flags | _HANDLE_KILLPRIV_V2)
+            struct.pack_into("<I", answer, _OUT_HEADER_SIZE + _FLAGS_OUT, flags | self._offered)
         os.write(self._kernel, answer)
         os.dup2(self._kernel, self._device)
         os.close(self._kernel)

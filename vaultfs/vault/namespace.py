@@ -54,7 +54,7 @@ def lookup(state: State, parent: int, name: bytes) -> Inode:
 
 
 def create(
-    core: Core, parent: int, name: bytes, mode: int, uid: int, gid: int, device: int, target: bytes
+    core: Core, parent: int, name: bytes, mode: int, uid: int, gid: int, device: int, target: bytes, umask: int
 ) -> Inode:
     """Make a new inode of any type; raises FilesystemError or NotReady, and then nothing changed."""
     check_name(name)
@@ -74,6 +74,8 @@ def create(
     xattrs: dict[bytes, bytes] = {}
     if DEFAULT in above.xattrs and not stat.S_ISLNK(mode):
         mode, xattrs = inherit(above.xattrs[DEFAULT], mode)
+    else:
+        mode &= ~umask
     if above.mode & stat.S_ISGID:
         gid = above.gid
         if is_directory:

@@ -163,10 +163,21 @@ class Vault:
         return namespace.lookup(self._state, parent, name)
 
     def create_inode(
-        self, parent: int, name: bytes, mode: int, uid: int, gid: int, rdev: int = 0, target: bytes = b""
+        self,
+        parent: int,
+        name: bytes,
+        mode: int,
+        uid: int,
+        gid: int,
+        rdev: int = 0,
+        target: bytes = b"",
+        umask: int = 0,
     ) -> Inode:
-        """A new inode of any type by S_IFMT(mode); `target` is a symlink's, `rdev` a device's number."""
-        return namespace.create(self._core, parent, name, mode, uid, gid, rdev, target)
+        """A new inode of any type by S_IFMT(mode); `target` is a symlink's, `rdev` a device's number.
+
+        `umask` are the bits of the mode it does not get, unless its directory has a default ACL (umask(2)).
+        """
+        return namespace.create(self._core, parent, name, mode, uid, gid, rdev, target, umask)
 
     def link(self, inode_id: int, parent: int, name: bytes) -> Inode:
         """One more name for an inode."""

@@ -65,7 +65,8 @@ def test_quick_commands_load_nothing_heavy(vault: Path, words: tuple[str, ...]) 
         (("inti", "store"), "no command 'inti'"),
         (("info",), "STORE"),
         (("info", ".", "extra"), "extra"),
-        (("--nonsense",), "STORE"),
+        (("--nonsense",), "no option without a command; the commands are init, mount,"),
+        (("-q", "--read-only"), "--read-only is no option without a command"),
         (("mount", "."), "MOUNTPOINT"),
     ],
 )

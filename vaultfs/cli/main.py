@@ -119,6 +119,8 @@ def _with_command(words: list[str]) -> list[str]:
         return words
     if "/" not in first and not first.startswith("-") and not os.path.lexists(first):
         raise UsageError(f"There is no command {first!r}, and no such folder; the commands are {', '.join(COMMANDS)}.")
+    if all(word.startswith("-") for word in words):
+        raise UsageError(f"{first} is no option without a command; the commands are {', '.join(COMMANDS)}.")
     return ["mount", *words]
 
 

@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 from vaultfs.errors import Damaged, PartlySynced, StoreUnusable
 from vaultfs.format.constants import ORPHANS_ID, ROOT_ID, ROOT_SLOTS, SHARED_ID
-from vaultfs.format.layout import root_slot_path
+from vaultfs.format.layout import object_path, root_slot_path
 from vaultfs.keys.hierarchy import VaultKeys
 from vaultfs.sealing.context import SealingContext
-from vaultfs.sealing.entries import Entry, Pointer, decode_entry
+from vaultfs.sealing.entries import Entry, Pointer, decode_entry, decode_head
+from vaultfs.sealing.frames import FrameCipher
 from vaultfs.sealing.roots import SealedRoot, open_root
 from vaultfs.store.api import Store
 from vaultfs.store.handles import HandleCache
@@ -126,6 +127,20 @@ class CommittedTree:
     def load(self, entry: Entry) -> Names:
         """A directory's encoded entries by name; raises Damaged."""
         return load_directory(self.objects, entry.id, entry.content) if entry.content else {}
+
+    def generation(self, entry: Entry) -> int:
+        """The generation of the last change to a directory that its entry knows of, 0 for none; raises Damaged."""
+        if not entry.content:
+            return 0
+        head = decode_head(entry.content)
+        key = self.objects.context.unwrap_file_key(entry.id, head.wrapped_key).key
+        newest = 0
+        for part in (head.base, head.delta):
+            if part is not None:
+                stored = self.objects.read_frames(object_path(part.object), part.length)
+                frames = FrameCipher(self.objects.context, key, part.object).open(stored, part.tag)
+                newest = max(newest, *(generation for generation, _ in frames))
+        return newest
 
     def find(self, place: Place) -> Entry | None:
         """The entry at a place under the current root, None if there is none; raises Damaged on the way."""

@@ -6,6 +6,7 @@ Nothing here can tell whether what is found is the newest, or was deleted: that 
 import stat
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -61,13 +62,16 @@ class Found(NamedTuple):
 class FoundDirectory:
     """A directory put together from the frames of all its objects, older ones first.
 
-    `objects` are the names of those. `parent` and `name` are where it was by its own account, `attributes` its own
-    entry, None if no frame had that.
+    `changed` has the generation of each entry, `objects` are the names of its objects, `generation` is the newest
+    frame's. `parent` and `name` are where it was by its own account, `attributes` its own entry, None if no frame had
+    that.
     """
 
     def __init__(self) -> None:
         self.entries: dict[bytes, bytes] = {}
+        self.changed: dict[bytes, int] = {}
         self.objects: list[bytes] = []
+        self.generation = 0
         self.parent = 0
         self.name = b""
         self.attributes: Entry | None = None
@@ -76,7 +80,8 @@ class FoundDirectory:
 class Scan:
     """All objects of a store by what their sealed headers say; `broken` are paths whose header does not verify.
 
-    `content_size` is how many bytes the objects with files' content have, used or not.
+    `content_size` is how many bytes the objects with files' content have, used or not; `newest` is the highest
+    generation of an object, `highest_id` the highest number of an inode.
     """
 
     def __init__(self, objects: Objects) -> None:
@@ -85,6 +90,8 @@ class Scan:
         self.directories: dict[int, FoundDirectory] = {}
         self.broken: list[str] = []
         self.content_size = 0
+        self.newest = 0
+        self.highest_id = 0
 
     def run(self, progress: Callable[[int, int], None]) -> None:
         """Read all headers, and all directories; `progress` is told (folders done, of how many)."""
@@ -117,6 +124,8 @@ class Scan:
             self.broken.append(path)
             return
         found = Found(name, header.segment, header.generation, header.key)
+        self.newest = max(self.newest, header.generation)
+        self.highest_id = max(self.highest_id, header.inode_id)
         if header.kind == OBJECT_DIRECTORY:
             directories.setdefault(header.inode_id, []).append(found)
         elif header.kind == OBJECT_SEGMENT:
@@ -130,9 +139,17 @@ class Scan:
             directory.objects.append(each.name)
             batches += [(generation, items) for _, _, generation, items in self._frames(each)]
         # A delta's frames and later ones of the base may interleave; within a generation the order stays.
-        for _, items in sorted(batches, key=lambda batch: batch[0]):
+        for generation, items in sorted(batches, key=lambda batch: batch[0]):
+            directory.generation = generation
             _apply(directory, items)
+        ids = [entry.id for entry in map(_decoded, directory.entries.values()) if entry is not None]
+        self.highest_id = max([self.highest_id, *ids])
         return directory
+
+    def objects_of(self, inode_id: int) -> list[bytes]:
+        """The names of all objects of a file or directory."""
+        directory = self.directories.get(inode_id)
+        return [found.name for found in self.segments.get(inode_id, [])] + (directory.objects if directory else [])
 
     def _frames(self, found: Found) -> Iterator[tuple[int, bytes, int, list[tuple[bytes, bytes]]]]:
         path = object_path(found.name)
@@ -150,6 +167,7 @@ def _apply(directory: FoundDirectory, items: list[tuple[bytes, bytes]]) -> None:
             _take_own(directory, entry)
         elif entry:
             directory.entries[name] = entry
+            directory.changed[name] = directory.generation
         else:
             directory.entries.pop(name, None)
 
@@ -386,11 +404,12 @@ def slots_of(objects: Objects, found: Found) -> Iterator[tuple[int, int, bytes]]
     stride = slot_size(objects.chunk_size)
     slot = 0
     while (offset := slot_offset(slot, objects.chunk_size)) < size:
-        stored = file.read(stride, offset)
-        try:
-            yield cipher.salvage(slot, stored)
-        except Damaged:
-            yield from _shorter(cipher, slot, stored, objects.chunk_size)
+        with suppress(OSError):  # a slot that cannot be read is a lost one, and no reason to give up the others
+            stored = file.read(stride, offset)
+            try:
+                yield cipher.salvage(slot, stored)
+            except Damaged:
+                yield from _shorter(cipher, slot, stored, objects.chunk_size)
         slot += 1
 
 

@@ -136,14 +136,17 @@ def _repair(
     out: Output,
 ) -> "list[Finding]":
     """Mend and check again, while there is something that can be mended; returns what is wrong then."""
-    from vaultfs.cli.repairing import Place, carry_out, planned_repair
+    from vaultfs.cli.repairing import Place, carry_out, commit_journal, planned_repair
 
+    place = Place(path, unlocked, args.journal_dir)
+    if wrong and not args.dry_run and commit_journal(place, out):
+        out.say("The vault was not closed the last time; now that it is, it is checked again.")
+        wrong = _check(args, path, loaded, unlocked, out)
     for _ in range(_PASSES):
-        place = Place(path, unlocked, args.journal_dir)
-        with planned_repair(place, loaded, wrong, out, zeros=args.zeros, missing_too=args.missing_too) as steps:
-            if not steps or args.dry_run:
+        with planned_repair(place, loaded, wrong, out, zeros=args.zeros, missing_too=args.missing_too) as plan:
+            if plan.is_empty or args.dry_run:
                 break
-            carry_out(place, steps, out, ask=not args.yes)
+            carry_out(place, plan, out, ask=not args.yes)
         out.say("The vault is checked again.")
         loaded = opening.load_header(path, out)
         wrong = _check(args, path, loaded, unlocked, out)

@@ -1,22 +1,27 @@
-"""The repair part of `vaultfs check`: show the plan, ask, carry it out."""
+"""The repair part of `vaultfs check`: show the plan, ask, carry it out.
+
+A plan is good for the root it was made for, and only where nothing but that root says what is in the vault: what waits
+in a journal is committed before, and a vault that was changed after the check is refused.
+"""
 
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from vaultfs.cli import opening, vaultpaths
+from vaultfs.cli import keychanges, opening, vaultpaths
 from vaultfs.cli.interrupts import BetweenChanges
 from vaultfs.cli.output import Output
 from vaultfs.cli.progress import ProgressLine
-from vaultfs.errors import Interrupted
+from vaultfs.errors import HeaderDamaged, Interrupted, LockedElsewhere, NoSpace
 
 if TYPE_CHECKING:
     from vaultfs.check.findings import Finding
-    from vaultfs.check.repair import Step
+    from vaultfs.check.repairstep import Step
     from vaultfs.keys.header import Unlocked
     from vaultfs.keys.headerfile import LoadedHeader
     from vaultfs.store.api import Store
+    from vaultfs.vault.vault import Vault
 
 
 class Place(NamedTuple):
@@ -27,48 +32,109 @@ class Place(NamedTuple):
     journal_dir: Path | None
 
 
+class Plan(NamedTuple):
+    """What to do, the header's part of it if there is one, and the tag of the root it is for."""
+
+    steps: "list[Step]"
+    header: Callable[[], object] | None
+    root: bytes
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing can be done."""
+        return not self.steps and self.header is None
+
+
+def commit_journal(place: Place, out: Output) -> bool:
+    """Have what waits in the vault's journal committed; False if there was nothing. Raises what opening does."""
+    with vaultpaths.committed(*place) as tree:
+        if tree.open().root.clean:
+            return False
+    with opening.opened(place.path, place.unlocked, opening.Choices(journal_dir=place.journal_dir), out) as vault:
+        vault.close()
+    return True
+
+
 @contextlib.contextmanager
 def planned_repair(
     place: Place, loaded: "LoadedHeader", findings: "list[Finding]", out: Output, *, zeros: bool, missing_too: bool
-) -> Iterator["list[Step]"]:
+) -> Iterator[Plan]:
     """What can be done, printed step by step, and what cannot; the steps read from what is open meanwhile."""
     from vaultfs.check.repair import Repair
 
     with vaultpaths.committed(*place) as tree:
-        tree.open()
+        sealed = tree.open()
         repair = Repair(tree, findings, zeros=zeros, missing_too=missing_too)
-        steps = [*_header_steps(loaded), *repair.plan()]
+        header = _header_step(place, loaded, out)
+        steps = repair.plan()
         for step in steps:
             out.result(f"repair: {step.text}")
         for finding in repair.unmended:
             out.result(f"left as it is: {finding}")
-        yield steps
+        yield Plan(steps, header, sealed.tag)
 
 
-def _header_steps(loaded: "LoadedHeader") -> "list[Step]":
-    from vaultfs.check.repair import Step
-    from vaultfs.keys.headerfile import save
-    from vaultfs.store.api import Store
+def _header_step(place: Place, loaded: "LoadedHeader", out: Output) -> Callable[[], object] | None:
+    """Write the header's copies anew, from the one that was opened, if that is the newest there is."""
+    if not loaded.notes:
+        return None
+    if not _is_newest(place.path, loaded):
+        out.result("left as it is: another copy of the header is newer; `vaultfs key rebuild` puts it in force")
+        return None
+    out.result("repair: vaultfs.json and its backup: write both anew")
+    opened = keychanges.OpenedKeys(place.path, loaded, place.unlocked, b"")
+    return lambda: keychanges.replace_header(opened, loaded.header, out)
 
-    def write(store: Store) -> None:
-        save(store, loaded.raw)
 
-    return [Step("vaultfs.json and its backup: write both anew", before=write)] if loaded.notes else []
+def _is_newest(path: Path, loaded: "LoadedHeader") -> bool:
+    """Whether no copy of the header, in the files or the roots, is another one that may have come later."""
+    from vaultfs.keys.header import parse
+    from vaultfs.keys.headerfile import COPIES
+    from vaultfs.keys.rootcopies import read_copies
+    from vaultfs.store.directory import DirectoryStore
+
+    with DirectoryStore(path, write=False) as store:
+        raws = [raw for _, raw in read_copies(store)]
+    for copy in COPIES:
+        with contextlib.suppress(OSError):
+            raws.append((path / copy).read_bytes())
+    for raw in raws:
+        with contextlib.suppress(HeaderDamaged):
+            if raw != loaded.raw and parse(raw).epoch >= loaded.header.epoch:
+                return False
+    return True
 
 
-def carry_out(place: Place, steps: "list[Step]", out: Output, *, ask: bool) -> None:
+def carry_out(place: Place, plan: Plan, out: Output, *, ask: bool) -> None:
     """Do it, with the vault locked against others, and stop between two steps at most.
 
-    Raises Interrupted if the user does not want it.
+    Raises Interrupted if the user does not want it, LockedElsewhere if the vault was changed since it was planned.
     """
-    if ask and not out.confirm(f"{len(steps)} repairs; what they take out goes to the folder quarantine in the store."):
+    steps = plan.steps
+    size = len(steps) + (plan.header is not None)
+    if ask and not out.confirm(f"{size} repairs; what they take out goes to the folder quarantine in the store."):
         raise Interrupted("Nothing was changed.")
     with BetweenChanges() as interrupts:
-        _in_store(place, [step.before for step in steps if step.before is not None], interrupts)
+        if plan.header is not None:
+            plan.header()
+        before = [step.before for step in steps if step.before is not None]
+        _in_store(place, [lambda store: _refuse_if_changed(store, place, plan), *before], interrupts)
         if any(step.vault is not None for step in steps):
-            _in_vault(place, steps, interrupts, out)
+            _in_vault(place, plan, interrupts, out)
         _in_store(place, [step.after for step in steps if step.after is not None], interrupts)
         interrupts.check()
+
+
+def _refuse_if_changed(store: "Store", place: Place, plan: Plan) -> None:
+    from vaultfs.check.committed import CommittedTree
+
+    tree = CommittedTree(store, place.unlocked.keys, place.unlocked.header.chunk_size)
+    try:
+        sealed = tree.open()
+    finally:
+        tree.close()
+    if sealed.tag != plan.root or not sealed.root.clean:
+        raise LockedElsewhere("The vault was changed after it was checked, so the plan is not good for it; try again.")
 
 
 def _in_store(place: Place, actions: "list[Callable[[Store], None]]", interrupts: BetweenChanges) -> None:
@@ -84,21 +150,35 @@ def _in_store(place: Place, actions: "list[Callable[[Store], None]]", interrupts
             act(store)
 
 
-def _in_vault(place: Place, steps: "list[Step]", interrupts: BetweenChanges, out: Output) -> None:
-    from vaultfs.vault.inline import Inline
-
+def _in_vault(place: Place, plan: Plan, interrupts: BetweenChanges, out: Output) -> None:
     choices = opening.Choices(journal_dir=place.journal_dir)
     with opening.opened(place.path, place.unlocked, choices, out) as vault:
         try:
-            inline = Inline(vault)
-            with ProgressLine(out, "Repair", "steps") as line:
-                for done, step in enumerate(steps):
-                    if not step.joined:
-                        vault.checkpoint()
-                        interrupts.check()
-                    line.update(done, len(steps))
-                    if step.vault is not None:
-                        step.vault(inline)
-                vault.checkpoint()
+            _refuse_if_changed(vault.store, place, plan)
+            _mend(vault, plan.steps, interrupts, out)
+        except Exception:
+            # To close it would commit what the step that failed had begun.
+            vault.give_up("a repair could not go on")
+            raise
         finally:
             vault.close()
+
+
+def _mend(vault: "Vault", steps: "list[Step]", interrupts: BetweenChanges, out: Output) -> None:
+    from vaultfs.vault.inline import Inline
+
+    inline = Inline(vault)
+    with ProgressLine(out, "Repair", "steps") as line:
+        for done, step in enumerate(steps):
+            if not step.joined:
+                _commit(vault)
+                interrupts.check()
+            line.update(done, len(steps))
+            if step.vault is not None:
+                step.vault(inline)
+        _commit(vault)
+
+
+def _commit(vault: "Vault") -> None:
+    if not vault.checkpoint():
+        raise NoSpace("what was mended could not be written; try again when the store has room")

@@ -11,11 +11,14 @@ from vaultfs.vault.waits import resolve
 _ROOM = 4096
 
 
-def replace_directory(core: Core, path: tuple[bytes, ...], entries: dict[bytes, bytes]) -> None:
+def replace_directory(
+    core: Core, path: tuple[bytes, ...], expected: int | None, entries: dict[bytes, bytes]
+) -> None:
     """Let the directory at a path hold exactly these encoded entries from the next checkpoint on, in a new object.
 
     Nothing is journaled: the change is there once a checkpoint has succeeded, or not at all. What the directory had
-    is not read, let go or deleted. Raises FilesystemError for a path that does not lead to a directory.
+    is not read, let go or deleted. Raises FilesystemError for a path that does not lead to a directory, or not to the
+    one with the id that is expected (None: to any), and then nothing changed.
     """
     core.admit(_ROOM + sum(map(len, entries.values())))
     state = core.state
@@ -28,17 +31,21 @@ def replace_directory(core: Core, path: tuple[bytes, ...], entries: dict[bytes, 
         inode = found
     if not stat.S_ISDIR(inode.mode):
         raise NotADirectory("only a directory can be put together again")
+    if expected is not None and inode.id != expected:
+        raise NotFound("another directory stands where the one to mend was")
+    skip_ids(core, max([entry_id_and_mode(entry)[0] for entry in entries.values()], default=0))
     inode = state.edit(inode.id)
     # Without a head the checkpoint writes a new object with all entries, under a new key.
     inode.content = b""
     inode.nlink = 2 + sum(1 for entry in entries.values() if stat.S_ISDIR(entry_id_and_mode(entry)[1]))
-    directory = state.directories[inode.id] = Directory(inode.id, dict(entries))
-    for name in list(entries)[:1]:
-        # One changed name makes the checkpoint see to the directory.
-        child = resolve(lambda: state.child(directory, name))  # noqa: B023
-        assert child is not None
-        directory.put(name, child.id)
-        state.active.directories[inode.id] = directory
+    state.directories[inode.id] = Directory(inode.id, dict(entries))
+    # No name in it changes: this makes the checkpoint see to it, without any entry having to be read before.
+    state.active.renewed[inode.id] = sum(map(len, entries.values()))
+
+
+def skip_ids(core: Core, used: int) -> None:
+    """Give no new inode an id up to this one: something that comes back has it."""
+    core.state.next_id = max(core.state.next_id, used + 1)
 
 
 def set_links(core: Core, inode_id: int, count: int) -> None:

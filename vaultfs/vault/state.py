@@ -312,7 +312,9 @@ class State:
 
     def _evict_directories(self) -> None:
         """Forget the entries of directories; not of the last few that were read, which somebody is about to use."""
-        idle = [key for key, value in self.directories.items() if not value.changed and key not in TOP_IDS]
+        waiting = self.frozen.renewed if self.frozen is not None else {}
+        kept = {*TOP_IDS, *self.active.renewed, *waiting}
+        idle = [key for key, value in self.directories.items() if not value.changed and key not in kept]
         for inode_id in idle[: max(len(idle) - self.settings.fresh_directories, 0)]:
             del self.directories[inode_id]
         self._directory_bytes = sum([directory.size for directory in self.directories.values()])

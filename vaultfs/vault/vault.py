@@ -207,9 +207,17 @@ class Vault:
         """The attributes of a listed name if they can be told at a glance; None where `readdir_entry` has to."""
         return self._state.glance(parent, name)
 
-    def replace_directory(self, path: tuple[bytes, ...], entries: dict[bytes, bytes]) -> None:
+    def replace_directory(self, path: tuple[bytes, ...], expected: int | None, entries: dict[bytes, bytes]) -> None:
         """Let a directory hold these encoded entries from the next checkpoint on; for repair, see `mending`."""
-        mending.replace_directory(self._core, path, entries)
+        mending.replace_directory(self._core, path, expected, entries)
+
+    def skip_ids(self, used: int) -> None:
+        """Give no new inode an id up to this one; for repair."""
+        mending.skip_ids(self._core, used)
+
+    def give_up(self, why: str) -> None:
+        """Commit nothing any more: what is in memory and not in the journal is half done."""
+        self._core.stop_writing(why)
 
     def set_links(self, inode_id: int, count: int) -> None:
         """Set a hard-linked inode's link count from the next checkpoint on, and bring it into memory; for repair."""

@@ -1,0 +1,374 @@
+"""Repairs of vaults whose store says more than one thing of what is in them: the newest that can be read comes back."""
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running import CHEAP, PASSWORD, Result
+from vaultfs.check.committed import CommittedTree, Place
+from vaultfs.format.constants import OBJECT_HEADER_SIZE, ROOT_ID, SHARED_ID
+from vaultfs.format.layout import object_path
+from vaultfs.keys.header import Unlocked, unlock
+from vaultfs.keys.headerfile import load
+from vaultfs.sealing.entries import Entry, Part, decode_entry, decode_head
+from vaultfs.sealing.frames import FrameCipher
+from vaultfs.store.directory import DirectoryStore
+from vaultfs.vault.inline import Inline
+from vaultfs.vault.vault import OpenOptions, Vault
+
+REPAIR = ("--repair", "--yes")
+NEW = "another password by now"
+
+
+def unlocked(path: Path) -> Unlocked:
+    with DirectoryStore(path, write=False) as store:
+        return unlock(load(store).raw, PASSWORD.encode())
+
+
+class Plain:
+    """An open vault, by plain paths."""
+
+    def __init__(self, vault: Vault) -> None:
+        self.vault = vault
+        self.inline = Inline(vault)
+
+    def id(self, path: str) -> int:
+        return self.inline.walk(path.encode()).id
+
+    def place(self, path: str) -> tuple[int, bytes]:
+        above, _, name = path.rpartition("/")
+        return self.id(above), name.encode()
+
+    def mkdir(self, *paths: str) -> None:
+        for path in paths:
+            self.inline.create_inode(*self.place(path), stat.S_IFDIR | 0o755)
+
+    def put(self, path: str, data: bytes) -> None:
+        self.inline.write(self.inline.create_inode(*self.place(path), stat.S_IFREG | 0o644).id, 0, data)
+
+    def move(self, old: str, new: str) -> None:
+        self.inline.rename(*self.place(old), *self.place(new), 0)
+
+    def link(self, old: str, new: str) -> None:
+        self.inline.link(self.id(old), *self.place(new))
+
+    def commit(self) -> None:
+        assert self.vault.checkpoint()
+
+
+@contextlib.contextmanager
+def opened(path: Path, *, killed: bool = False) -> Iterator[Plain]:
+    """The vault, closed behind the block; or left with everything synced, but only in the journal."""
+    header = unlocked(path).header
+    with DirectoryStore(path, write=True) as store:
+        options = OpenOptions(
+            chunk_size=header.chunk_size, header_epoch=header.epoch, inline_data=header.inline_data
+        )
+        vault = Vault.open(store, unlocked(path).keys, options)
+        yield Plain(vault)
+        if killed:
+            Inline(vault).fsync()
+            vault._core.objects.handles.close()
+        else:
+            vault.close()
+
+
+@contextlib.contextmanager
+def committed(path: Path) -> Iterator[CommittedTree]:
+    with DirectoryStore(path, write=False) as store:
+        tree = CommittedTree(store, unlocked(path).keys, unlocked(path).header.chunk_size)
+        tree.open()
+        yield tree
+        tree.close()
+
+
+def base_of(entry: Entry | None) -> Part:
+    assert entry is not None
+    return decode_head(entry.content).base
+
+
+def flip(path: Path, offset: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 1
+    path.write_bytes(data)
+
+
+def break_frame(path: Path, plain: str, number: int) -> None:
+    """Flip a bit in one frame of a directory's object, counted from the first or, below zero, from the last."""
+    with committed(path) as tree:
+        entry = tree.find(Place(ROOT_ID, tuple(part.encode() for part in plain.split("/"))))
+        part = base_of(entry)
+        assert entry is not None
+        context = tree.objects.context
+        key = context.unwrap_file_key(entry.id, decode_head(entry.content).wrapped_key).key
+        stored = (path / object_path(part.object)).read_bytes()[OBJECT_HEADER_SIZE:]
+        ends = [0, *(end for end, *_ in FrameCipher(context, key, part.object).salvage(stored))]
+    flip(path / object_path(part.object), OBJECT_HEADER_SIZE + ends[:-1][number] + 30)
+
+
+def contents(vaultfs: Callable[..., Result], path: Path, code: int = 0, **env: str) -> dict[str, bytes]:
+    """Every file by its path."""
+    out = path.parent / f"out {len(list(path.parent.iterdir()))}"
+    done = vaultfs("export", path, out, stdin=PASSWORD, **env)
+    assert done.code == code, done
+    return {str(found.relative_to(out)): found.read_bytes() for found in out.rglob("*") if found.is_file()}
+
+
+def mended(vaultfs: Callable[..., Result], path: Path, *options: str, **env: str) -> dict[str, bytes]:
+    done = vaultfs("check", path, *REPAIR, *options, stdin=PASSWORD, **env)
+    assert done.code == 0, done
+    assert vaultfs("check", path, "--data", stdin=PASSWORD, **env).code == 0
+    return contents(vaultfs, path, 0, **env)
+
+
+def test_a_folder_below_a_broken_one_comes_back_as_it_is_now(vaultfs, vault: Path) -> None:
+    """What is left of the one above has its entry of before."""
+    with opened(vault) as plain:
+        plain.mkdir("a", "a/below")
+        plain.put("a/below/old", b"old")
+        plain.commit()
+        plain.put("a/below/new", b"new")
+        plain.put("a/below/large", bytes(300_000))
+    break_frame(vault, "a", -1)
+    kept = {"a/below/old": b"old", "a/below/new": b"new", "a/below/large": bytes(300_000)}
+    assert mended(vaultfs, vault) == kept
+    with opened(vault) as plain:
+        plain.put("a/below/later", b"later")
+    assert contents(vaultfs, vault) == kept | {"a/below/later": b"later"}
+
+
+def test_a_lost_folder_comes_back_with_all_that_is_in_it(vaultfs, vault: Path) -> None:
+    """Of those in another lost one, the names too, whichever has the lower number."""
+    with opened(vault) as plain:
+        plain.mkdir("first", "first/C", "x", "x/P", "a")
+        plain.put("first/C/large", b"C" * 200_000)
+        plain.put("first/C/small", b"small")
+        plain.put("x/P/large", b"P" * 200_000)
+        plain.commit()
+        plain.move("first/C", "x/P/C")
+        plain.commit()
+        plain.move("x/P", "a/P")
+        number = plain.id("a/P")
+    break_frame(vault, "a", 0)
+    found = mended(vaultfs, vault)
+    assert found == {
+        f"lost+found/{number}/large": b"P" * 200_000,
+        f"lost+found/{number}/C/large": b"C" * 200_000,
+        f"lost+found/{number}/C/small": b"small",
+    }
+
+
+def test_what_a_broken_hard_link_stands_beside_is_not_lost(vaultfs, vault: Path) -> None:
+    with opened(vault) as plain:
+        plain.mkdir("d")
+        plain.put("d/a", b"F" * 50_000)
+        plain.link("d/a", "other")
+        plain.put("d/keep", b"precious")
+        plain.commit()
+        plain.put("d/z", b"z")
+    with committed(vault) as tree:
+        shards = [decode_entry(shard) for shard in tree.load(tree.top(SHARED_ID)).values()]
+    break_frame(vault, "d", -1)
+    for shard in shards:
+        assert isinstance(shard, Entry)
+        flip(vault / object_path(base_of(shard).object), OBJECT_HEADER_SIZE + 40)
+    for _ in range(2):
+        assert vaultfs("check", vault, *REPAIR, stdin=PASSWORD).code == 26
+        assert contents(vaultfs, vault, code=26)["d/keep"] == b"precious"
+
+
+_NO_ROOM = """
+from itertools import count
+from vaultfs.errors import NoSpace
+from vaultfs.vault import mending
+replace, calls = mending.replace_directory, count(1)
+def replace_until(core, *args):
+    if next(calls) == %d:
+        raise NoSpace("the store has no room left")
+    return replace(core, *args)
+mending.replace_directory = replace_until
+"""
+
+
+@pytest.mark.parametrize("fails", [1, 2, 3])
+def test_a_step_that_fails_leaves_nothing_half_done(vaultfs, vault: Path, fails: int) -> None:
+    with opened(vault) as plain:
+        plain.mkdir("a", "a/b", "a/b/c")
+        plain.put("a/b/c/deep", b"deep")
+        plain.put("a/b/name", b"name")
+    break_frame(vault, "a", 0)
+    done = vaultfs("check", vault, *REPAIR, stdin=PASSWORD, first=_NO_ROOM % fails)
+    assert done.code != 0 or fails == 3, done
+    assert mended(vaultfs, vault) == {"a/b/c/deep": b"deep", "a/b/name": b"name"}
+
+
+def test_roots_that_are_still_to_come_are_waited_for(vaultfs, vault: Path, tmp_path: Path) -> None:
+    """A sync client has brought the objects first, on a machine that has never seen newer roots."""
+    other = {"XDG_STATE_HOME": str(tmp_path / "other machine")}
+    roots = [vault / "root.0", vault / "root.1"]
+    with opened(vault) as plain:
+        plain.put("first", b"1" * 100_000)
+    older = [root.read_bytes() for root in roots]
+    with opened(vault) as plain:
+        plain.mkdir("new")
+        plain.put("new/large", b"B" * 300_000)
+    newer = [root.read_bytes() for root in roots]
+    for root, data in zip(roots, older, strict=True):
+        root.write_bytes(data)
+    done = vaultfs("check", vault, *REPAIR, stdin=PASSWORD, **other)
+    assert done.code == 42, done
+    assert "let it finish syncing" in done.err
+    for root, data in zip(roots, newer, strict=True):
+        root.write_bytes(data)
+    assert vaultfs("check", vault, "--data", stdin=PASSWORD, **other).code == 0
+    assert contents(vaultfs, vault, 0, **other)["new/large"] == b"B" * 300_000
+
+
+def test_no_new_file_gets_the_number_of_one_that_came_back(vaultfs, vault: Path, tmp_path: Path) -> None:
+    other = {"XDG_STATE_HOME": str(tmp_path / "other machine")}
+    roots = [vault / "root.0", vault / "root.1"]
+    with opened(vault) as plain:
+        plain.mkdir("d")
+        plain.put("d/first", b"1" * 10_000)
+    older = [root.read_bytes() for root in roots]
+    with opened(vault) as plain:
+        for number in range(12):
+            plain.put(f"d/{number}", b"file %d " % number * 1500)
+            plain.commit()
+    for root, data in zip(roots, older, strict=True):
+        root.write_bytes(data)
+    found = mended(vaultfs, vault, "--missing-too", **other)
+    assert {name: data for name, data in found.items() if name.startswith("d/")} == {
+        "d/first": b"1" * 10_000, **{f"d/{number}": b"file %d " % number * 1500 for number in range(12)}
+    }  # fmt: skip
+    with opened(vault) as plain:
+        plain.put("mine", b"mine")
+        plain.put("mine too", os.urandom(90_000))
+        assert plain.id("mine") > max(plain.id(f"d/{number}") for number in range(12))
+    assert found.items() <= contents(vaultfs, vault, 0, **other).items()
+
+
+def test_a_name_that_became_a_hard_link_stays_one(vaultfs, vault: Path) -> None:
+    """Where the frame that says so is broken, an older one has the file as if it were its only name."""
+    with opened(vault) as plain:
+        plain.mkdir("d", "e")
+        plain.put("d/f", b"F" * 50_000)
+        plain.put("d/only", b"O" * 50_000)
+        plain.commit()
+        plain.link("d/f", "e/g")
+        plain.link("d/only", "d/second")
+    break_frame(vault, "d", -1)
+    assert mended(vaultfs, vault) == {"d/f": b"F" * 50_000, "e/g": b"F" * 50_000, "d/only": b"O" * 50_000}
+    with opened(vault) as plain:
+        assert plain.id("d/f") == plain.id("e/g")
+        plain.inline.unlink(*plain.place("d/f"))
+    assert contents(vaultfs, vault)["e/g"] == b"F" * 50_000
+    assert vaultfs("check", vault, "--data", stdin=PASSWORD).code == 0
+
+
+def test_of_two_broken_folders_the_one_that_had_a_file_last_has_it(vaultfs, vault: Path) -> None:
+    with opened(vault) as plain:
+        plain.mkdir("d1", "d2")
+        plain.put("d1/f", b"old")
+        plain.put("d1/keep", b"k")
+        plain.put("d2/keep", b"k")
+        plain.commit()
+        plain.move("d1/f", "d2/f")
+        plain.inline.write(plain.id("d2/f"), 0, b"NEW")
+        plain.commit()
+        plain.put("d2/last", b"l")
+    for name in ("d1", "d2"):
+        break_frame(vault, name, -1)
+    assert mended(vaultfs, vault) == {"d1/keep": b"k", "d2/keep": b"k", "d2/f": b"NEW"}
+
+
+def test_an_older_folder_is_not_given_up_lightly(vaultfs, vault: Path) -> None:
+    with opened(vault) as plain:
+        plain.mkdir("d")
+        plain.put("d/one", b"1")
+    with committed(vault) as tree:
+        stored = vault / object_path(base_of(tree.find(Place(ROOT_ID, (b"d",)))).object)
+    older = stored.read_bytes()
+    with opened(vault) as plain:
+        plain.put("d/two", b"2")
+        plain.put("d/large", b"L" * 100_000)
+    newer = stored.read_bytes()
+    stored.write_bytes(older)
+    done = vaultfs("check", vault, *REPAIR, stdin=PASSWORD)
+    assert done.code == 26
+    assert "left as it is: error: older than expected: /d" in done.out
+    stored.write_bytes(newer)
+    assert contents(vaultfs, vault) == {"d/one": b"1", "d/two": b"2", "d/large": b"L" * 100_000}
+    assert vaultfs("check", vault, "--data", stdin=PASSWORD).code == 0
+
+
+def test_what_waits_in_the_journal_counts(vaultfs, vault: Path) -> None:
+    """A new folder stands where the broken one was, and a new file where bytes of the old one are lost."""
+    with opened(vault) as plain:
+        plain.mkdir("docs")
+        plain.put("docs/old", b"old")
+        plain.put("file", b"A" * 400_000)
+        plain.commit()
+        plain.put("docs/last", b"last")
+    largest = max((vault / "objects").rglob("*"), key=lambda found: found.stat().st_size)
+    flip(largest, 5000)
+    break_frame(vault, "docs", -1)
+    with opened(vault, killed=True) as plain:
+        plain.put("file.new", b"NEW" * 100_000)
+        plain.move("file.new", "file")
+        plain.move("docs", "papers")
+        plain.mkdir("docs")
+        plain.put("docs/precious", b"precious")
+    assert mended(vaultfs, vault, "--data", "--zeros") == {
+        "file": b"NEW" * 100_000, "docs/precious": b"precious", "papers/old": b"old"
+    }  # fmt: skip
+
+
+def test_a_plan_is_good_for_what_was_checked_only(terminal, vaultfs, vault: Path) -> None:
+    with opened(vault) as plain:
+        plain.mkdir("d")
+        plain.put("d/a", b"a")
+        plain.commit()
+        plain.put("d/b", b"b")
+    break_frame(vault, "d", -1)
+
+    def meanwhile(_shown: str) -> str:
+        with opened(vault) as plain:
+            plain.move("d", "broken")
+            plain.mkdir("d")
+            plain.put("d/precious", b"precious")
+        return "yes\n"
+
+    done = terminal("check", vault, "--repair", dialogue=[("Password:", f"{PASSWORD}\n"), ("Type yes", meanwhile)])
+    assert done.code == 40, done
+    assert "was changed after it was checked" in done.out
+    assert mended(vaultfs, vault) == {"broken/a": b"a", "d/precious": b"precious"}
+
+
+def test_an_older_header_is_not_put_in_the_place_of_a_newer_one(vaultfs, vault: Path) -> None:
+    with opened(vault) as plain:
+        plain.put("f", b"f")
+    old = (vault / "vaultfs.json").read_bytes()
+    assert vaultfs("passwd", vault, *CHEAP, stdin=f"{PASSWORD}\n{NEW}\n{NEW}\n").code == 0
+    (vault / "vaultfs.json").write_bytes(old)
+    (vault / "vaultfs.json.backup").unlink()
+    done = vaultfs("check", vault, *REPAIR, stdin=PASSWORD)
+    assert done.code == 26
+    assert "left as it is: another copy of the header is newer" in done.out
+    assert vaultfs("key", "rebuild", vault, stdin=NEW).code == 0
+    assert vaultfs("cat", f"{vault}:f", stdin=NEW).out == "f"
+
+
+def test_a_file_called_lost_and_found_is_left_alone(vaultfs, vault: Path) -> None:
+    with opened(vault) as plain:
+        plain.mkdir("d")
+        plain.put("d/large", b"L" * 100_000)
+        plain.put("lost+found", b"mine")
+    break_frame(vault, "d", 0)
+    found = mended(vaultfs, vault)
+    assert found.pop("lost+found") == b"mine"
+    assert [(Path(name).parent.name, data) for name, data in found.items()] == [("lost+found-2", b"L" * 100_000)]

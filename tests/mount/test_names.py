@@ -218,3 +218,21 @@ def seen(folder: Path) -> dict[str, tuple[int, ...]]:
             for entry in entries
             for found in [entry.stat(follow_symlinks=False)]
         }  # fmt: skip
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="has the kernel forget names, which needs root")
+def test_a_file_is_found_again_by_its_handle(folder: Path) -> None:
+    """open_by_handle_at(2), once the kernel has forgotten the file; the C library has no name for it in Python."""
+    file = folder / "file"
+    file.write_bytes(b"found")
+    libc = ctypes.CDLL(None, use_errno=True)
+    handle, mount = (ctypes.c_uint * 34)(128), ctypes.c_int()
+    assert libc.name_to_handle_at(AT_FDCWD, os.fsencode(file), handle, ctypes.byref(mount), 0) == 0
+    os.sync()
+    Path("/proc/sys/vm/drop_caches").write_text("2")
+    directory = os.open(folder, os.O_RDONLY)
+    fd = libc.open_by_handle_at(directory, handle, os.O_RDONLY)
+    os.close(directory)
+    assert fd >= 0, os.strerror(ctypes.get_errno())
+    assert os.read(fd, 10) == b"found"
+    os.close(fd)

@@ -40,9 +40,11 @@ def check_name(name: bytes) -> None:
 
 def lookup(state: State, parent: int, name: bytes) -> Inode:
     """The inode of a name, `.` and `..` included; raises NotFound, NotADirectory or NotReady."""
-    directory = state.directory(parent)
     if name == b".":
+        # The kernel finds a file again by this, as long as it is in memory, for who has a handle of it
+        # (open_by_handle_at(2)).
         return state.inode(parent)
+    directory = state.directory(parent)
     if name == b"..":
         return state.inode(state.inode(parent).parent or ROOT_ID)
     if len(name) > MAX_NAME:

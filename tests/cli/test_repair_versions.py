@@ -61,18 +61,22 @@ class Plain:
 
 
 @contextlib.contextmanager
-def opened(path: Path, *, killed: bool = False) -> Iterator[Plain]:
+def opened(path: Path, *, killed: bool = False, accept_damage: bool = False) -> Iterator[Plain]:
     """The vault, closed behind the block; or left with everything synced, but only in the journal."""
     header = unlocked(path).header
     with DirectoryStore(path, write=True) as store:
         options = OpenOptions(
-            chunk_size=header.chunk_size, header_epoch=header.epoch, inline_data=header.inline_data
+            chunk_size=header.chunk_size,
+            header_epoch=header.epoch,
+            inline_data=header.inline_data,
+            accept_damage=accept_damage,
         )
         vault = Vault.open(store, unlocked(path).keys, options)
         yield Plain(vault)
         if killed:
             Inline(vault).fsync()
             vault._core.objects.handles.close()
+            vault._core.journal.active.file.close()
         else:
             vault.close()
 
@@ -326,6 +330,49 @@ def test_what_waits_in_the_journal_counts(vaultfs, vault: Path) -> None:
     assert mended(vaultfs, vault, "--data", "--zeros") == {
         "file": b"NEW" * 100_000, "docs/precious": b"precious", "papers/old": b"old"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("broken", ["missing", "map"])
+def test_bytes_that_no_zeros_can_stand_for_do_not_stop_the_rest(vaultfs, vault: Path, broken: str) -> None:
+    with opened(vault) as plain:
+        plain.put("file", b"F" * 1_900_000)
+        plain.mkdir("d")
+        plain.put("d/one", b"1")
+        plain.commit()
+        plain.put("d/two", b"2")
+    largest = max((vault / "objects").rglob("*"), key=lambda found: found.stat().st_size)
+    if broken == "missing":
+        largest.unlink()
+    else:
+        flip(largest, largest.stat().st_size - 30)
+    break_frame(vault, "d", -1)
+    done = vaultfs("check", vault, *REPAIR, "--zeros", stdin=PASSWORD)
+    assert done.code == 26
+    assert "left as it is: error" in done.out
+    assert contents(vaultfs, vault, 26)["d/one"] == b"1"
+
+
+@pytest.mark.expects_log("a change is left out")
+def test_what_changes_that_were_given_up_had_written_comes_back(vaultfs, vault: Path, tmp_path: Path) -> None:
+    """The folder they were made in is broken. `export --salvage` has them too, behind a repair's lost+found."""
+    with opened(vault) as plain:
+        plain.mkdir("d")
+        plain.put("d/one", b"1")
+        plain.commit()
+        plain.put("d/two", b"2")
+    with opened(vault, killed=True) as plain:
+        plain.put("d/large", b"L" * 300_000)
+        plain.put("elsewhere", b"E" * 100_000)
+    break_frame(vault, "d", -1)
+    assert vaultfs("check", vault, *REPAIR, stdin=PASSWORD).code == 45
+    assert vaultfs("ls", vault, "--accept-damage", stdin=PASSWORD).code == 0
+    with opened(vault, accept_damage=True):
+        pass
+    found = mended(vaultfs, vault)
+    assert (found["d/one"], found["elsewhere"]) == (b"1", b"E" * 100_000)
+    assert [data for name, data in found.items() if name.startswith("lost+found/")] == [b"L" * 300_000]
+    done = vaultfs("export", vault, tmp_path / "salvaged", "--salvage", stdin=PASSWORD)
+    assert (tmp_path / "salvaged" / "lost+found-2").is_dir(), done
 
 
 def test_a_plan_is_good_for_what_was_checked_only(terminal, vaultfs, vault: Path) -> None:

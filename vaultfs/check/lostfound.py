@@ -1,10 +1,9 @@
 """Steps of a repair that give what has lost its place one in lost+found, by its number."""
 
 import stat
-from itertools import chain, count
 
 from vaultfs.check.repairstep import Step
-from vaultfs.check.salvage import LOST_AND_FOUND, Salvage
+from vaultfs.check.salvage import LOST_AND_FOUND, Salvage, numbered
 from vaultfs.errors import Damaged, NotFound
 from vaultfs.format.constants import ROOT_ID
 from vaultfs.vault.inline import Inline
@@ -44,22 +43,18 @@ def free_place(inline: Inline, inode_id: int) -> tuple[int, bytes]:
     The name is the inode's number, with another behind it where a repair that did not get to its end left something.
     """
     lost = lost_and_found(inline)
-    return lost.id, next(name for name in _numbered(b"%d" % inode_id) if _found(inline, lost.id, name) is None)
+    return lost.id, next(name for name in numbered(b"%d" % inode_id) if _found(inline, lost.id, name) is None)
 
 
 def lost_and_found(inline: Inline) -> Inode:
     """The directory for what has no place any more, under another name if that is taken by something else."""
-    for name in _numbered(LOST_AND_FOUND):
+    for name in numbered(LOST_AND_FOUND):
         found = _found(inline, ROOT_ID, name)
         if found is None:
             return inline.create_inode(ROOT_ID, name, stat.S_IFDIR | 0o700)
         if stat.S_ISDIR(found.mode):
             return found
     raise AssertionError("there is always one more name")
-
-
-def _numbered(name: bytes) -> "chain[bytes]":
-    return chain((name,), (b"%b-%d" % (name, number) for number in count(2)))
 
 
 def _found(inline: Inline, directory: int, name: bytes) -> Inode | None:

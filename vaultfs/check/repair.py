@@ -12,7 +12,7 @@ from vaultfs.check.lostfound import bring_back, relink
 from vaultfs.check.rebuilding import Rebuilder
 from vaultfs.check.repairstep import Step
 from vaultfs.check.salvage import HIDDEN, Salvage, Scan
-from vaultfs.check.structure import load_map
+from vaultfs.check.structure import leaf_of, load_map
 from vaultfs.check.walker import Walker
 from vaultfs.errors import Damaged, PartlySynced
 from vaultfs.format.constants import (
@@ -83,7 +83,8 @@ class Repair:
                 steps.append(self._root(finding.stored))
             elif finding.kind == Kind.CORRUPT and name in owners:
                 steps.append(self._header(finding.stored, name, owners[name]))
-            elif finding.start is not None and finding.path is not None and self._zeros:
+            elif self._zeros and finding.start is not None and self._can_zero(finding.path):
+                assert finding.path is not None
                 steps.append(self._zero(finding.path, finding.start, finding.end or finding.start))
             elif finding.stored == HEADER_PATH:
                 continue  # whoever has the header's bytes writes it anew
@@ -139,6 +140,21 @@ class Repair:
             _write(store, path, stored, cut=False)
 
         return Step(f"{path}: write its header anew", before=write)
+
+    def _can_zero(self, path: bytes | None) -> bool:
+        """Whether a file's map and objects are there, so that bytes of it can be written."""
+        if path is None:
+            return False
+        try:
+            entry = self._tree.find(Place(ROOT_ID, tuple(path.split(b"/"))))
+            if entry is None:
+                return False
+            for segment in load_map(self._tree.objects, entry).committed.values():
+                leaf_of(segment)
+                self._tree.objects.open(segment.path)
+        except Damaged:
+            return False
+        return True
 
     def _zero(self, path: bytes, start: int, end: int) -> Step:
         def write(inline: Inline) -> None:

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
+from itertools import chain, count
 from typing import NamedTuple
 
 from vaultfs.check.structure import leaf_of, load_map
@@ -193,6 +194,11 @@ def own_accounts(scan: Scan) -> dict[int, list[int]]:
     return below
 
 
+def numbered(name: bytes) -> Iterator[bytes]:
+    """A name, then the same with numbers behind it, from 2 on: for what must not meet something that is there."""
+    return chain((name,), (b"%b-%d" % (name, number) for number in count(2)))
+
+
 class Salvaged(NamedTuple):
     """One thing found: where it goes, and its inode; a directory comes again, `leaving`, behind what is in it."""
 
@@ -232,15 +238,17 @@ class Salvage:
         ]  # fmt: skip
         # Directories whose own account names another one that is lost as well come with that one.
         heads = [inode_id for inode_id in lost if self._scan.directories[inode_id].parent not in lost]
-        folder = _made_up(LOST_AND_FOUND)
-        yield Salvaged(LOST_AND_FOUND, folder, False)
+        # A repair may have made such a folder in the vault.
+        place = next(name for name in numbered(LOST_AND_FOUND) if name not in self._entries(ROOT_ID))
+        folder = _made_up(place)
+        yield Salvaged(place, folder, False)
         for inode_id in heads or lost:
             if inode_id not in self._visited:
                 directory = self._scan.directories[inode_id]
                 name = b"%d %s" % (inode_id, directory.name) if directory.name else b"%d" % inode_id
-                yield from self._below(LOST_AND_FOUND + b"/" + name, self._inode(inode_id, directory, 0o700))
-        yield from self._lost_files()
-        yield Salvaged(LOST_AND_FOUND, folder, True)
+                yield from self._below(place + b"/" + name, self._inode(inode_id, directory, 0o700))
+        yield from self._lost_files(place)
+        yield Salvaged(place, folder, True)
 
     def _entries(self, inode_id: int) -> dict[bytes, bytes]:
         directory = self._scan.directories.get(inode_id)
@@ -293,14 +301,14 @@ class Salvage:
                 children.append((directory.name, self._inode(child_id, directory, 0o700)))
         return children
 
-    def _lost_files(self) -> Iterator[Salvaged]:
+    def _lost_files(self, place: bytes) -> Iterator[Salvaged]:
         """Files that have objects and no entry anywhere; hard-linked ones without a name still have theirs."""
         for inode_id in sorted(self._scan.segments):
             if inode_id in self._files:
                 continue
             entry = self._shared.get(inode_id)
             inode = inode_of_entry(entry, 0, b"") if entry is not None else self.lost_file(inode_id)
-            yield Salvaged(LOST_AND_FOUND + b"/%d" % inode_id, inode, False)
+            yield Salvaged(place + b"/%d" % inode_id, inode, False)
 
     def lost_file(self, inode_id: int) -> Inode:
         """A file of which only objects are left, as long as the last chunk in them tells."""

@@ -202,6 +202,9 @@ class Replay:
                 if not self._tolerant:
                     raise Damaged(f"a change cannot be made again: {error}") from error
                 log.warning("a change is left out: %s", error)
+                if isinstance(record, Write):
+                    # Nothing reaches them then, but a repair may bring back what is in them.
+                    self.objects.update(direct.object for direct in record.direct)
             self.applied += 1
 
     def _replay(self, sequence: int, record: Record) -> None:

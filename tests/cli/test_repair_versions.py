@@ -375,6 +375,36 @@ def test_what_changes_that_were_given_up_had_written_comes_back(vaultfs, vault: 
     assert (tmp_path / "salvaged" / "lost+found-2").is_dir(), done
 
 
+_EIO = """
+import errno, os
+pread, bad = os.pread, %d
+def pread_or_fail(fd, size, offset):
+    if os.fstat(fd).st_ino == bad and offset <= 150 < offset + size:
+        raise OSError(errno.EIO, "Input/output error")
+    return pread(fd, size, offset)
+os.pread = pread_or_fail
+"""
+
+
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_what_a_disk_does_not_read_today_is_not_taken_for_lost(vaultfs, vault: Path, what: str) -> None:
+    with opened(vault) as plain:
+        plain.mkdir("d")
+        plain.put("d/small", b"small")
+        plain.put("d/large", b"L" * 300_000)
+    with committed(vault) as tree:
+        folder = vault / object_path(base_of(tree.find(Place(ROOT_ID, (b"d",)))).object)
+    bad = folder if what == "folder" else max((vault / "objects").rglob("*"), key=lambda found: found.stat().st_size)
+    if what == "file":
+        flip(folder, OBJECT_HEADER_SIZE + 30)
+    failing = _EIO % bad.stat().st_ino
+    done = vaultfs("check", vault, *REPAIR, stdin=PASSWORD, first=failing)
+    assert done.code not in (0, 26), done
+    assert "copy it to a sound disk first" in done.err
+    found = mended(vaultfs, vault)
+    assert sorted(found.values()) == ([b"L" * 300_000] if what == "file" else [b"L" * 300_000, b"small"])
+
+
 def test_a_plan_is_good_for_what_was_checked_only(terminal, vaultfs, vault: Path) -> None:
     with opened(vault) as plain:
         plain.mkdir("d")

@@ -15,6 +15,7 @@ from vaultfs.vault.segment import Segment
 
 Diagnosis = tuple[Kind, str]
 
+_PIECE = 1 << 20
 _CUT_OLDER = "it ends before that; an older version of it, or not fully synced"
 
 
@@ -29,6 +30,26 @@ def object_size(objects: Objects, path: str) -> int | Diagnosis:
         if error.errno == errno.EINVAL:
             return Kind.FOREIGN, "something that is no regular file stands in the object's place"
         return Kind.CORRUPT, f"the object cannot be read: {error.strerror}"
+
+
+def gives_errors(objects: Objects, path: str) -> bool:
+    """Whether the store gives an error for some of an object's bytes."""
+    try:
+        file = objects.open(path)
+        for offset in range(0, file.size(), _PIECE):
+            file.read(_PIECE, offset)
+    except (Damaged, OSError) as error:
+        return is_failure(error)
+    return False
+
+
+def is_failure(error: Exception) -> bool:
+    """Whether a store or its disk fails, and not what is in it: an object that is missing or none at all is no failure.
+
+    `error` is an OSError, or a Damaged that was made of one.
+    """
+    cause = error if isinstance(error, OSError) else error.__cause__
+    return isinstance(cause, OSError) and cause.errno not in (errno.ENOENT, errno.EINVAL)
 
 
 def diagnose_slot(objects: Objects, segment: Segment, entry: MapEntry, kind: bytes = KIND_CHUNK) -> Diagnosis:

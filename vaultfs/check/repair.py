@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from vaultfs.check.committed import CommittedTree, Place
 from vaultfs.check.data import header_trouble
+from vaultfs.check.diagnosis import gives_errors
 from vaultfs.check.findings import Finding, Kind
 from vaultfs.check.listing import QUARANTINE_FOLDER
 from vaultfs.check.lostfound import bring_back, relink
@@ -14,7 +15,7 @@ from vaultfs.check.repairstep import Step
 from vaultfs.check.salvage import HIDDEN, Salvage, Scan
 from vaultfs.check.structure import leaf_of, load_map
 from vaultfs.check.walker import Walker
-from vaultfs.errors import Damaged, PartlySynced
+from vaultfs.errors import Damaged, PartlySynced, StoreUnusable
 from vaultfs.format.constants import (
     OBJECT_DIRECTORY,
     OBJECT_HEADER_SIZE,
@@ -171,14 +172,25 @@ class Repair:
         scan.run(lambda done, total: None)
         assert self._tree.sealed is not None
         root = self._tree.sealed.root
-        newer = scan.newest > root.generation + 1 or scan.highest_id >= root.next_id
-        if newer and root.clean and not self._missing_too:
+        if self._missing_too:
+            return scan
+        self._refuse_failing(scan.failing)
+        if root.clean and (scan.newest > root.generation + 1 or scan.highest_id >= root.next_id):
             raise PartlySynced(
                 f"The store has objects of generation {scan.newest}, but roots of {root.generation} only: let it "
                 "finish syncing, or what is not lost would be taken for that. If the newer roots are gone for good, "
                 "--missing-too goes on without them."
             )
         return scan
+
+    def _refuse_failing(self, failing: list[str]) -> None:
+        """What a disk gives no bytes for is not lost yet: the next try, or a tool made for that, may read it."""
+        if failing:
+            raise StoreUnusable(
+                f"The store gives errors where objects should be read ({len(failing)}, such as {failing[0]}): copy it "
+                "to a sound disk first, with a tool that tries again, such as ddrescue. --missing-too takes what "
+                "cannot be read for lost."
+            )
 
     def _directories(self) -> list[Step]:
         unread = [entry.id for _, entry in self._walker.unread]
@@ -215,6 +227,9 @@ class Repair:
                 steps += rebuilder.bring_back(inode_id)
         for inode_id, segments in sorted(scan.segments.items()):
             if not rebuilder.has(inode_id) and names & {found.name for found in segments}:
+                if not self._missing_too:
+                    paths_of = [object_path(found.name) for found in segments]
+                    self._refuse_failing([path for path in paths_of if gives_errors(self._tree.objects, path)])
                 steps.append(bring_back(salvage, salvage.lost_file(inode_id), scan.highest_id))
         # What comes back as it is keeps its objects; whether one of them is left over the next check will tell.
         used = rebuilder.in_use()

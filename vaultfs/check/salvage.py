@@ -11,6 +11,7 @@ from functools import partial
 from itertools import chain, count
 from typing import NamedTuple
 
+from vaultfs.check.diagnosis import is_failure
 from vaultfs.check.structure import leaf_of, load_map
 from vaultfs.errors import Damaged
 from vaultfs.format.constants import (
@@ -81,6 +82,7 @@ class FoundDirectory:
 class Scan:
     """All objects of a store by what their sealed headers say; `broken` are paths whose header does not verify.
 
+    Of those, and of directories, `failing` are those that the store gave an error for instead of bytes.
     `content_size` is how many bytes the objects with files' content have, used or not; `newest` is the highest
     generation of an object, `highest_id` the highest number of an inode.
     """
@@ -90,6 +92,7 @@ class Scan:
         self.segments: dict[int, list[Found]] = {}
         self.directories: dict[int, FoundDirectory] = {}
         self.broken: list[str] = []
+        self.failing: list[str] = []
         self.content_size = 0
         self.newest = 0
         self.highest_id = 0
@@ -121,7 +124,8 @@ class Scan:
             file = self._objects.open(path)
             stored = file.read(OBJECT_HEADER_SIZE, 0)
             header = open_object_header(self._objects.context, name, stored)
-        except (Damaged, OSError):
+        except (Damaged, OSError) as error:
+            self._note_failure(path, error)
             self.broken.append(path)
             return
         found = Found(name, header.segment, header.generation, header.key)
@@ -157,9 +161,15 @@ class Scan:
         try:
             file = self._objects.open(path)
             stored = file.read(max(file.size() - OBJECT_HEADER_SIZE, 0), OBJECT_HEADER_SIZE)
-        except (Damaged, OSError):
+        except (Damaged, OSError) as error:
+            self._note_failure(path, error)
             return iter(())
         return FrameCipher(self._objects.context, found.key, found.name).salvage(stored)
+
+
+    def _note_failure(self, path: str, error: Exception) -> None:
+        if is_failure(error):
+            self.failing.append(path)
 
 
 def _apply(directory: FoundDirectory, items: list[tuple[bytes, bytes]]) -> None:

@@ -9,7 +9,8 @@ from tests.check.checking import objects_of
 from tests.support.samples import CHUNK, KEYS, Content, Model
 from vaultfs.check import salvage
 from vaultfs.check.committed import CommittedTree
-from vaultfs.check.salvage import Found, Salvage, Scan
+from vaultfs.check.salvage import Salvage
+from vaultfs.check.scan import Found, Scan
 from vaultfs.store.directory import DirectoryStore
 from vaultfs.vault.objects import Objects
 

@@ -8,7 +8,8 @@ from tests.support.samples import CHUNK, KEYS, OPTIONS, Content, Model, verify
 from tests.tamper.world import World
 from vaultfs.check.checker import Checker
 from vaultfs.check.committed import CommittedTree
-from vaultfs.check.salvage import Salvage, Scan
+from vaultfs.check.salvage import Salvage
+from vaultfs.check.scan import Scan
 from vaultfs.errors import VaultfsError
 from vaultfs.store.directory import DirectoryStore
 from vaultfs.vault.inline import Inline

@@ -16,7 +16,7 @@ from tests.support.recordingstore import RecordingStore
 from tests.vault.harness import ROOT, SMALL_CHUNK, TINY, Snapshot, differences, small_limits, snapshot
 from vaultfs.check.committed import CommittedTree
 from vaultfs.check.rekeying import rekey_inline
-from vaultfs.check.salvage import Scan
+from vaultfs.check.scan import Scan
 from vaultfs.check.walker import Walker
 from vaultfs.crypto.kdf import OPEN_FLOOR, Scrypt
 from vaultfs.errors import Damaged, OpenError, VaultfsError

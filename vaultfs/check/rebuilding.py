@@ -7,7 +7,8 @@ from contextlib import suppress
 from vaultfs.check.committed import CommittedTree, Place
 from vaultfs.check.lostfound import free_place, lost_and_found
 from vaultfs.check.repairstep import Step
-from vaultfs.check.salvage import LOST_AND_FOUND, Scan, own_accounts
+from vaultfs.check.salvage import LOST_AND_FOUND
+from vaultfs.check.scan import Scan, own_accounts
 from vaultfs.check.walker import Walker
 from vaultfs.errors import Damaged
 from vaultfs.format.constants import ROOT_ID, SHARED_ID

@@ -12,7 +12,8 @@ from vaultfs.check.listing import QUARANTINE_FOLDER
 from vaultfs.check.lostfound import bring_back, relink
 from vaultfs.check.rebuilding import Rebuilder
 from vaultfs.check.repairstep import Step
-from vaultfs.check.salvage import HIDDEN, Salvage, Scan
+from vaultfs.check.salvage import Salvage
+from vaultfs.check.scan import HIDDEN, Scan
 from vaultfs.check.structure import leaf_of, load_map
 from vaultfs.check.walker import Walker
 from vaultfs.errors import Damaged, PartlySynced, StoreUnusable

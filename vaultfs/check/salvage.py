@@ -4,42 +4,28 @@ Nothing here can tell whether what is found is the newest, or was deleted: that 
 """
 
 import stat
-import struct
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import chain, count
 from typing import NamedTuple
 
-from vaultfs.check.diagnosis import is_failure
+from vaultfs.check.scan import HIDDEN, Found, FoundDirectory, Scan, own_accounts
 from vaultfs.check.structure import leaf_of, load_map
 from vaultfs.errors import Damaged
-from vaultfs.format.constants import (
-    CHUNKS_PER_SEGMENT,
-    INDEX_SEGMENT,
-    KIND_CHUNK,
-    OBJECT_DIRECTORY,
-    OBJECT_HEADER_SIZE,
-    OBJECT_SEGMENT,
-    ROOT_ID,
-)
-from vaultfs.format.layout import object_folders, object_name, object_path, slot_offset, slot_size
+from vaultfs.format.constants import CHUNKS_PER_SEGMENT, INDEX_SEGMENT, KIND_CHUNK, ROOT_ID
+from vaultfs.format.layout import object_path, slot_offset, slot_size
 from vaultfs.sealing.entries import Entry, Pointer, decode_entry
-from vaultfs.sealing.frames import FrameCipher
 from vaultfs.sealing.maps import MapEntry
-from vaultfs.sealing.objects import open_object_header
 from vaultfs.sealing.slots import SlotCipher, stored_slot_size
 from vaultfs.vault.content import read_chunk
 from vaultfs.vault.inode import Inode, inode_of_entry
 from vaultfs.vault.objects import Objects
 from vaultfs.vault.readahead import read_ahead_slots
 from vaultfs.vault.segment import Segment, SlotRef
-from vaultfs.vault.state import SHARD_IDS, TOP_IDS
+from vaultfs.vault.state import SHARD_IDS
 
 LOST_AND_FOUND = b"lost+found"
-
-_PARENT = struct.Struct("<Q")
-HIDDEN = {*TOP_IDS, *SHARD_IDS} - {ROOT_ID}
 
 Loss = Callable[[int, int, str], None]
 Start = Callable[[Callable[[], None]], None]
@@ -50,158 +36,6 @@ _LEAD = 128
 _PART = 32
 
 Newest = Callable[[int, int | None], Iterator[tuple[int, bytes]]]
-
-
-class Found(NamedTuple):
-    """An object by its header: its name, the segment number (0 for a directory), its generation, the file's key."""
-
-    name: bytes
-    segment: int
-    generation: int
-    key: bytes
-
-
-class FoundDirectory:
-    """A directory put together from the frames of all its objects, older ones first.
-
-    `changed` has the generation of each entry, `objects` are the names of its objects, `generation` is the newest
-    frame's. `parent` and `name` are where it was by its own account, `attributes` its own entry, None if no frame had
-    that.
-    """
-
-    def __init__(self) -> None:
-        self.entries: dict[bytes, bytes] = {}
-        self.changed: dict[bytes, int] = {}
-        self.objects: list[bytes] = []
-        self.generation = 0
-        self.parent = 0
-        self.name = b""
-        self.attributes: Entry | None = None
-
-
-class Scan:
-    """All objects of a store by what their sealed headers say; `broken` are paths whose header does not verify.
-
-    Of those, and of directories, `failing` are those that the store gave an error for instead of bytes.
-    `content_size` is how many bytes the objects with files' content have, used or not; `newest` is the highest
-    generation of an object, `highest_id` the highest number of an inode.
-    """
-
-    def __init__(self, objects: Objects) -> None:
-        self._objects = objects
-        self.segments: dict[int, list[Found]] = {}
-        self.directories: dict[int, FoundDirectory] = {}
-        self.broken: list[str] = []
-        self.failing: list[str] = []
-        self.content_size = 0
-        self.newest = 0
-        self.highest_id = 0
-
-    def run(self, progress: Callable[[int, int], None]) -> None:
-        """Read all headers, and all directories; `progress` is told (folders done, of how many)."""
-        directories: dict[int, list[Found]] = {}
-        folders = object_folders()
-        for done, folder in enumerate(folders):
-            progress(done, len(folders))
-            for path in self._paths(folder):
-                self._add(path, directories)
-        for inode_id, found in directories.items():
-            self.directories[inode_id] = self._directory(sorted(found, key=lambda each: each.generation))
-
-    def _paths(self, folder: str) -> Iterator[str]:
-        try:
-            names = self._objects.store.names(folder)
-        except OSError:
-            return
-        for name in names:
-            yield f"{folder}/{name}"
-
-    def _add(self, path: str, directories: dict[int, list[Found]]) -> None:
-        name = object_name(path)
-        if name is None:
-            return
-        try:
-            file = self._objects.open(path)
-            stored = file.read(OBJECT_HEADER_SIZE, 0)
-            header = open_object_header(self._objects.context, name, stored)
-        except (Damaged, OSError) as error:
-            self._note_failure(path, error)
-            self.broken.append(path)
-            return
-        found = Found(name, header.segment, header.generation, header.key)
-        self.newest = max(self.newest, header.generation)
-        self.highest_id = max(self.highest_id, header.inode_id)
-        if header.kind == OBJECT_DIRECTORY:
-            directories.setdefault(header.inode_id, []).append(found)
-        elif header.kind == OBJECT_SEGMENT:
-            self.segments.setdefault(header.inode_id, []).append(found)
-            self.content_size += file.size()
-
-    def _directory(self, found: list[Found]) -> FoundDirectory:
-        directory = FoundDirectory()
-        batches: list[tuple[int, list[tuple[bytes, bytes]]]] = []
-        for each in found:
-            directory.objects.append(each.name)
-            batches += [(generation, items) for _, _, generation, items in self._frames(each)]
-        # A delta's frames and later ones of the base may interleave; within a generation the order stays.
-        for generation, items in sorted(batches, key=lambda batch: batch[0]):
-            directory.generation = generation
-            _apply(directory, items)
-        ids = [entry.id for entry in map(_decoded, directory.entries.values()) if entry is not None]
-        self.highest_id = max([self.highest_id, *ids])
-        return directory
-
-    def objects_of(self, inode_id: int) -> list[bytes]:
-        """The names of all objects of a file or directory."""
-        directory = self.directories.get(inode_id)
-        return [found.name for found in self.segments.get(inode_id, [])] + (directory.objects if directory else [])
-
-    def _frames(self, found: Found) -> Iterator[tuple[int, bytes, int, list[tuple[bytes, bytes]]]]:
-        path = object_path(found.name)
-        try:
-            file = self._objects.open(path)
-            stored = file.read(max(file.size() - OBJECT_HEADER_SIZE, 0), OBJECT_HEADER_SIZE)
-        except (Damaged, OSError) as error:
-            self._note_failure(path, error)
-            return iter(())
-        return FrameCipher(self._objects.context, found.key, found.name).salvage(stored)
-
-
-    def _note_failure(self, path: str, error: Exception) -> None:
-        if is_failure(error):
-            self.failing.append(path)
-
-
-def _apply(directory: FoundDirectory, items: list[tuple[bytes, bytes]]) -> None:
-    for name, entry in items:
-        if not name:
-            _take_own(directory, entry)
-        elif entry:
-            directory.entries[name] = entry
-            directory.changed[name] = directory.generation
-        else:
-            directory.entries.pop(name, None)
-
-
-def _take_own(directory: FoundDirectory, encoded: bytes) -> None:
-    """The item a directory's frames carry for salvage: its attributes, with its place for a content section."""
-    try:
-        entry = decode_entry(encoded)
-    except Damaged:
-        return
-    if isinstance(entry, Entry) and len(entry.content) >= _PARENT.size:
-        (directory.parent,) = _PARENT.unpack_from(entry.content)
-        directory.name = entry.content[_PARENT.size :]
-        directory.attributes = entry
-
-
-def own_accounts(scan: Scan) -> dict[int, list[int]]:
-    """By their own account, which directories are in which."""
-    below: dict[int, list[int]] = {}
-    for inode_id, directory in scan.directories.items():
-        if directory.name and inode_id not in HIDDEN and inode_id != ROOT_ID:
-            below.setdefault(directory.parent, []).append(inode_id)
-    return below
 
 
 def numbered(name: bytes) -> Iterator[bytes]:

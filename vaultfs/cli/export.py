@@ -96,7 +96,8 @@ def _export(
 
 def _salvage(args: argparse.Namespace, target: int, out: Output) -> None:
     """Copy what the objects alone tell into the target, beside a running or a ruined vault."""
-    from vaultfs.check.salvage import Salvage, Scan
+    from vaultfs.check.salvage import Salvage
+    from vaultfs.check.scan import Scan
     from vaultfs.cli.exporting import Exporter
     from vaultfs.cli.lookahead import Lookahead
     from vaultfs.cli.walking import Step

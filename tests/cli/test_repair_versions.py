@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.running import CHEAP, PASSWORD, Result
 from vaultfs.check.committed import CommittedTree, Place
-from vaultfs.format.constants import OBJECT_HEADER_SIZE, ROOT_ID, SHARED_ID
+from vaultfs.format.constants import JOURNAL_HEADER_SIZE, OBJECT_HEADER_SIZE, ROOT_ID, SHARED_ID
 from vaultfs.format.layout import object_path
 from vaultfs.keys.header import Unlocked, unlock
 from vaultfs.keys.headerfile import load
@@ -18,6 +18,7 @@ from vaultfs.sealing.entries import Entry, Part, decode_entry, decode_head
 from vaultfs.sealing.frames import FrameCipher
 from vaultfs.store.directory import DirectoryStore
 from vaultfs.vault.inline import Inline
+from vaultfs.vault.inode import SetAttr
 from vaultfs.vault.vault import OpenOptions, Vault
 
 REPAIR = ("--repair", "--yes")
@@ -403,6 +404,135 @@ def test_what_a_disk_does_not_read_today_is_not_taken_for_lost(vaultfs, vault: P
     assert "copy it to a sound disk first" in done.err
     found = mended(vaultfs, vault)
     assert sorted(found.values()) == ([b"L" * 300_000] if what == "file" else [b"L" * 300_000, b"small"])
+
+
+def objects_of(path: Path, plain: str) -> list[Path]:
+    """A directory's base, and its delta if it has one."""
+    with committed(path) as tree:
+        entry = tree.find(Place(ROOT_ID, (plain.encode(),)))
+        assert entry is not None
+        head = decode_head(entry.content)
+    return [path / object_path(part.object) for part in (head.base, head.delta) if part is not None]
+
+
+def test_the_journal_waits_for_objects_that_are_still_to_come(vaultfs, vault: Path, tmp_path: Path) -> None:
+    with opened(vault) as plain:
+        plain.put("f", b"a" * 300_000)
+    with opened(vault, killed=True) as plain:
+        plain.inline.write(plain.id("f"), 70_000, b"a small change")
+    stored = max((vault / "objects").rglob("*"), key=lambda found: found.stat().st_size)
+    stored.rename(tmp_path / "not synced yet")
+    for options in (REPAIR, ("--repair",)):
+        done = vaultfs("check", vault, *options, stdin=PASSWORD)
+        assert done.code == 42, done
+        assert "let the store finish syncing" in done.err
+    (tmp_path / "not synced yet").rename(stored)
+    assert contents(vaultfs, vault)["f"][70_000:70_014] == b"a small change"
+
+
+@pytest.mark.parametrize("slot", ["root.0", "root.1"])
+def test_a_missing_root_of_a_vault_that_was_not_closed_is_made_again(
+    vaultfs, vault: Path, tmp_path: Path, slot: str
+) -> None:
+    other = {"XDG_STATE_HOME": str(tmp_path / "other machine")}
+    with opened(vault, killed=True) as plain:
+        plain.put("f", b"f" * 100_000)
+        plain.commit()
+        plain.put("g", b"g")
+    (vault / slot).unlink()
+    assert mended(vaultfs, vault, **other) == {"f": b"f" * 100_000, "g": b"g"}
+
+
+def test_what_the_next_opening_would_commit_is_no_change_of_the_vault(vaultfs, vault: Path) -> None:
+    """After a change of the keys the roots take over the header's epoch."""
+    with opened(vault) as plain:
+        plain.mkdir("d")
+        plain.put("d/f", b"f")
+        plain.commit()
+        plain.put("d/g", b"g")
+    assert vaultfs("passwd", vault, *CHEAP, stdin=f"{PASSWORD}\n{PASSWORD} 2\n{PASSWORD} 2\n").code == 0
+    assert vaultfs("passwd", vault, *CHEAP, stdin=f"{PASSWORD} 2\n{PASSWORD}\n{PASSWORD}\n").code == 0
+    break_frame(vault, "d", -1)
+    assert mended(vaultfs, vault) == {"d/f": b"f"}
+
+
+def test_a_newer_folder_below_a_broken_one_has_what_came_into_it(vaultfs, vault: Path) -> None:
+    """Neither is met before the one above is mended, and the older one is broken as well."""
+    with opened(vault) as plain:
+        plain.mkdir("x", "x/P", "x/Q")
+        plain.put("x/P/f", b"old" * 20_000)
+        plain.put("x/P/other", b"o")
+        plain.commit()
+        plain.move("x/P/f", "x/Q/f")
+        plain.commit()
+        plain.inline.write(plain.id("x/Q/f"), 0, b"NEW" * 20_000)
+        plain.commit()
+        plain.put("x/last", b"z")
+    break_frame(vault, "x/P", 1)
+    break_frame(vault, "x", -1)
+    assert mended(vaultfs, vault) == {"x/P/other": b"o", "x/Q/f": b"NEW" * 20_000}
+
+
+def test_a_folder_whose_object_has_a_broken_header_is_found(vaultfs, vault: Path) -> None:
+    with opened(vault) as plain:
+        plain.mkdir("x")
+        for number in range(11):
+            plain.put(f"x/{number}", b"%d" % number * 7000)
+        plain.commit()
+        plain.put("x/delta", b"delta")
+    base, delta = objects_of(vault, "x")
+    flip(base, 30)
+    flip(delta, delta.stat().st_size - 10)
+    assert mended(vaultfs, vault) == {f"x/{number}": b"%d" % number * 7000 for number in range(11)}
+
+
+def test_what_never_got_its_root_does_not_come_back(vaultfs, vault: Path) -> None:
+    """The power went when a checkpoint had its frames on the disk, and the journal had nothing yet."""
+    with opened(vault) as plain:
+        plain.mkdir("x", "x/D")
+        plain.put("x/D/f", b"committed")
+        plain.put("x/D/keep", b"keep me")
+        plain.put("x/pad", b"p" * 9000)
+        plain.commit()
+        plain.put("x/b", b"b")
+    with opened(vault, killed=True) as plain:
+        plain.inline.unlink(*plain.place("x/D/keep"))
+        plain.put("x/D/never", b"n" * 90_000)
+        job = plain.vault.begin_checkpoint()
+        assert job is not None
+        job._checkpoint.write(plain.vault._core.now())  # all of it but the root
+    for journal in (vault / "journal").iterdir():
+        size = journal.stat().st_size
+        os.truncate(journal, min(size, JOURNAL_HEADER_SIZE))
+        os.truncate(journal, size)
+    with opened(vault) as plain:
+        for number in range(5):
+            plain.put(f"after {number}", b"a")
+            plain.commit()
+    assert contents(vaultfs, vault)["x/D/keep"] == b"keep me"
+    break_frame(vault, "x", 0)
+    found = mended(vaultfs, vault)
+    assert (found["x/D/keep"], found["x/D/f"]) == (b"keep me", b"committed")
+    assert "x/D/never" not in found
+
+
+def test_a_deep_tree_below_a_broken_folder_has_the_modes_it_had(vaultfs, vault: Path) -> None:
+    with opened(vault) as plain:
+        plain.mkdir("x", "x/secret")
+        plain.commit()
+        secret = plain.id("x/secret")
+        plain.inline.setattr(secret, SetAttr(mode=0o700, uid=1000, gid=1001))
+        above = secret
+        for _ in range(600):
+            above = plain.inline.create_inode(above, b"d", stat.S_IFDIR | 0o755).id
+        plain.inline.write(plain.inline.create_inode(above, b"f", stat.S_IFREG | 0o644).id, 0, b"deep")
+    break_frame(vault, "x", -1)
+    done = vaultfs("check", vault, *REPAIR, stdin=PASSWORD)
+    assert done.code == 0, done
+    with opened(vault) as plain:
+        found = plain.inline.walk(b"x/secret")
+        assert (found.mode, found.uid, found.gid) == (stat.S_IFDIR | 0o700, 1000, 1001)
+        assert plain.inline.read(plain.id("x/secret" + "/d" * 600 + "/f"), 0, 10) == b"deep"
 
 
 def test_a_plan_is_good_for_what_was_checked_only(terminal, vaultfs, vault: Path) -> None:

@@ -6,6 +6,7 @@ not verify is looked at again under the newest root before it counts.
 
 import stat
 import time
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from vaultfs.errors import Damaged, PartlySynced, StoreUnusable
@@ -14,7 +15,7 @@ from vaultfs.format.layout import object_path, root_slot_path
 from vaultfs.keys.hierarchy import VaultKeys
 from vaultfs.sealing.context import SealingContext
 from vaultfs.sealing.entries import Entry, Pointer, decode_entry, decode_head
-from vaultfs.sealing.frames import FrameCipher
+from vaultfs.sealing.frames import FrameCipher, Items
 from vaultfs.sealing.roots import SealedRoot, open_root
 from vaultfs.store.api import Store
 from vaultfs.store.handles import HandleCache
@@ -130,17 +131,27 @@ class CommittedTree:
 
     def generation(self, entry: Entry) -> int:
         """The generation of the last change to a directory that its entry knows of, 0 for none; raises Damaged."""
+        return max([generation for generation, _ in self._frames(entry)], default=0)
+
+    def _frames(self, entry: Entry) -> Iterator[tuple[int, Items]]:
+        """(generation, items) of each frame of a directory."""
         if not entry.content:
-            return 0
+            return
         head = decode_head(entry.content)
         key = self.objects.context.unwrap_file_key(entry.id, head.wrapped_key).key
-        newest = 0
         for part in (head.base, head.delta):
             if part is not None:
                 stored = self.objects.read_frames(object_path(part.object), part.length)
-                frames = FrameCipher(self.objects.context, key, part.object).open(stored, part.tag)
-                newest = max(newest, *(generation for generation, _ in frames))
-        return newest
+                yield from FrameCipher(self.objects.context, key, part.object).open(stored, part.tag)
+
+    def changed_at(self, place: Place) -> int:
+        """The generation that the entry at a place is from; nothing below it was committed later. Raises Damaged."""
+        assert self.sealed is not None
+        above = self.find(place._replace(names=place.names[:-1])) if place.names else None
+        if above is None:
+            return self.sealed.root.generation
+        name = place.names[-1]
+        return max([generation for generation, items in self._frames(above) if name in dict(items)], default=0)
 
     def find(self, place: Place) -> Entry | None:
         """The entry at a place under the current root, None if there is none; raises Damaged on the way."""

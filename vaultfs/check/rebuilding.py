@@ -8,12 +8,13 @@ from vaultfs.check.committed import CommittedTree, Place
 from vaultfs.check.lostfound import free_place, lost_and_found
 from vaultfs.check.repairstep import Step
 from vaultfs.check.salvage import LOST_AND_FOUND
-from vaultfs.check.scan import Scan, own_accounts
+from vaultfs.check.scan import HIDDEN, Scan, own_accounts
 from vaultfs.check.walker import Walker
 from vaultfs.errors import Damaged
 from vaultfs.format.constants import ROOT_ID, SHARED_ID
 from vaultfs.sealing.entries import Entry, Pointer, decode_entry, encode_entry, encode_pointer, entry_id_and_mode
 from vaultfs.vault.inline import Inline
+from vaultfs.vault.inode import SetAttr
 
 
 def shared_ids(tree: CommittedTree) -> set[int] | None:
@@ -53,7 +54,9 @@ class Rebuilder:
         self._walker = walker
         self._shared = shared_ids(tree)
         self._accounts = own_accounts(scan)
-        self._newest = _newest_entries(scan, directories)
+        # Those the walk did not come to may be below one of these: an old entry in one must not beat a newer one.
+        unmet = (each for each in scan.directories if each not in HIDDEN and not walker.has_met(each))
+        self._newest = _newest_entries(scan, {*directories, *unmet})
         self._claimed: set[int] = set()
         self._leftovers: list[bytes] = []
         # Where lost directories got their places, by the places they were to get.
@@ -81,6 +84,21 @@ class Rebuilder:
 
         `made` says that a new directory stands for it there.
         """
+        step, waiting = self._rebuild(place, entry, joined=joined, made=made)
+        steps = [step]
+        # A stack of our own: a tree may be deeper than Python's.
+        waiting.reverse()
+        while waiting:
+            next_step, below = self._descend(*waiting.pop())
+            if next_step is not None:
+                steps.append(next_step)
+            waiting += reversed(below)
+        return steps
+
+    def _rebuild(
+        self, place: Place, entry: Entry, *, joined: bool, made: bool = False
+    ) -> tuple[Step, list[tuple[Place, Entry]]]:
+        """One directory, and those in it."""
         self._claimed.add(entry.id)
         found = self._scan.directories.get(entry.id)
         if found is not None:
@@ -89,10 +107,11 @@ class Rebuilder:
         below: list[tuple[Place, Entry]] = []
         for name, encoded in (found.entries if found is not None else {}).items():
             if found is not None and not self._is_outdated(encoded, found.changed[name]):
-                self._admit(place.below(name), encoded, entries, below)
+                self._admit(place.below(name), self._with_own(encoded, found.changed[name]), entries, below)
         for child_id in self._accounts.get(entry.id, []):
             child = self._scan.directories[child_id]
-            if child.name not in entries and child.attributes is not None and child_id not in self._newest:
+            is_newest = self._newest.get(child_id, 0) < child.generation
+            if child.name not in entries and child.attributes is not None and is_newest:
                 encoded = encode_entry(child.attributes._replace(content=b""))
                 self._admit(place.below(child.name), encoded, entries, below)
         plain = place.path.decode("utf-8", "backslashreplace")
@@ -103,10 +122,7 @@ class Rebuilder:
             names = (*self._found.get(top, top), *rest)
             inline.call(lambda: inline.vault.replace_directory(names, None if made else entry.id, entries))
 
-        steps = [Step(text, vault=replace, joined=joined)]
-        for where, child_entry in below:
-            steps += self._descend(where, child_entry)
-        return steps
+        return Step(text, vault=replace, joined=joined), below
 
     def _admit(
         self, place: Place, encoded: bytes, entries: dict[bytes, bytes], below: list[tuple[Place, Entry]]
@@ -132,22 +148,28 @@ class Rebuilder:
         except Damaged:
             return True
 
-    def _descend(self, place: Place, entry: Entry) -> list[Step]:
-        """Give everything below a directory its place; rebuild what cannot be read, or is another by now."""
+    def _with_own(self, encoded: bytes, generation: int) -> bytes:
+        """A directory's entry with the attributes of its own account, if that is newer than the entry."""
+        with suppress(Damaged):
+            entry = decode_entry(encoded)
+            found = self._scan.directories.get(entry.id)
+            if isinstance(entry, Entry) and found is not None and found.generation > generation:
+                attributes = found.attributes or entry
+                return encode_entry(attributes._replace(content=entry.content))
+        return encoded
+
+    def _descend(self, place: Place, entry: Entry) -> tuple[Step | None, list[tuple[Place, Entry]]]:
+        """Give what is in a directory its place; rebuild it if it cannot be read, or is another by now."""
         try:
             names = self._tree.load(entry)
         except Damaged:
-            return self.rebuild(place, entry, joined=True)
-        children = [child for child in map(decode_entry, names.values()) if isinstance(child, Entry)]
-        if self._is_stale(entry) or self._has_one_of(children):
-            return self.rebuild(place, entry, joined=True)
-        self._claimed.update(child.id for child in children)
-        steps: list[Step] = []
-        for name, encoded in names.items():
-            child = decode_entry(encoded)
-            if isinstance(child, Entry) and stat.S_ISDIR(child.mode):
-                steps += self._descend(place.below(name), child)
-        return steps
+            return self._rebuild(place, entry, joined=True)
+        decoded = ((name, decode_entry(encoded)) for name, encoded in names.items())
+        children = {name: child for name, child in decoded if isinstance(child, Entry)}
+        if self._is_stale(entry) or self._has_one_of(children.values()):
+            return self._rebuild(place, entry, joined=True)
+        self._claimed.update(child.id for child in children.values())
+        return None, [(place.below(name), child) for name, child in children.items() if stat.S_ISDIR(child.mode)]
 
     def _is_stale(self, entry: Entry) -> bool:
         """Whether a directory's objects have later changes than those that its entry knows of."""
@@ -172,6 +194,16 @@ class Rebuilder:
             lost = lost_and_found(inline)
             made = inline.create_inode(*free_place(inline, inode_id), stat.S_IFDIR | 0o700)
             self._found[place.names] = (lost.name, made.name)
+            inline.setattr(
+                made.id,
+                SetAttr(
+                    mode=stat.S_IMODE(attributes.mode),
+                    uid=attributes.uid,
+                    gid=attributes.gid,
+                    atime=attributes.atime,
+                    mtime=attributes.mtime,
+                ),
+            )
 
         step = Step(f"lost directory {inode_id}: make /lost+found/{inode_id}", vault=make)
         return [step, *self.rebuild(place, attributes, joined=True, made=True)]

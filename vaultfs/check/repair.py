@@ -124,14 +124,9 @@ class Repair:
 
     def _root(self, path: str) -> Step:
         def write(store: Store) -> None:
-            for other in map(root_slot_path, range(ROOT_SLOTS)):
-                if other != path:
-                    data = _read(store, other)
             if store.exists(path):
                 self._quarantine.keep(store, path, _read(store, path))
-            else:
-                store.create(path).close()
-            _write(store, path, data)
+            copy_root(store, path)
 
         return Step(f"{path}: write it anew from the other root", before=write)
 
@@ -169,19 +164,31 @@ class Repair:
 
     def _scan(self) -> Scan:
         """All objects; raises PartlySynced if they prove that the newest root is not here yet."""
-        scan = Scan(self._tree.objects)
-        scan.run(lambda done, total: None)
         assert self._tree.sealed is not None
         root = self._tree.sealed.root
-        if self._missing_too:
-            return scan
-        self._refuse_failing(scan.failing)
-        if root.clean and (scan.newest > root.generation + 1 or scan.highest_id >= root.next_id):
+        known = {
+            name: ObjectHeader(OBJECT_DIRECTORY, entry.id, 0, 0, key)
+            for _, entry in self._walker.unread
+            for name, _, key in _objects_of(self._tree, entry)
+        }
+        scan = Scan(self._tree.objects, None, known)
+        scan.run(lambda done, total: None)
+        # What a power cut has left behind has numbers that the root knows nothing of as well, but an older generation.
+        unknown = max([seen for generation, seen in scan.ids_of.items() if generation > root.generation], default=0)
+        is_newer = scan.newest > root.generation + 1 or unknown >= root.next_id
+        if not self._missing_too:
+            self._refuse_failing(scan.failing)
+        if is_newer and root.clean and not self._missing_too:
             raise PartlySynced(
                 f"The store has objects of generation {scan.newest}, but roots of {root.generation} only: let it "
                 "finish syncing, or what is not lost would be taken for that. If the newer roots are gone for good, "
                 "--missing-too goes on without them."
             )
+        if self._walker.unread and not is_newer:
+            # Frames that are newer than the entries of these never got their root: a power cut came before that.
+            latest = max(self._tree.changed_at(place) for place, _ in self._walker.unread)
+            scan = Scan(self._tree.objects, latest, known)
+            scan.run(lambda done, total: None)
         return scan
 
     def _refuse_failing(self, failing: list[str]) -> None:
@@ -278,6 +285,15 @@ def _objects_of(tree: CommittedTree, entry: Entry) -> Iterator[tuple[bytes, int,
             yield from ((segment.name, segment.number, segment.key) for segment in segments)
     except Damaged:
         return
+
+
+def copy_root(store: Store, path: str) -> None:
+    """Write a root slot anew, from the other one."""
+    (other,) = (each for each in map(root_slot_path, range(ROOT_SLOTS)) if each != path)
+    data = _read(store, other)
+    if not store.exists(path):
+        store.create(path).close()
+    _write(store, path, data)
 
 
 def _read(store: Store, path: str) -> bytes:

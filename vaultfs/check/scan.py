@@ -1,7 +1,7 @@
 """Finds all objects of a store by their sealed headers, and puts directories together from the frames they are in."""
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from vaultfs.format.constants import OBJECT_DIRECTORY, OBJECT_HEADER_SIZE, OBJEC
 from vaultfs.format.layout import object_folders, object_name, object_path
 from vaultfs.sealing.entries import Entry, decode_entry, entry_id_and_mode
 from vaultfs.sealing.frames import FrameCipher
-from vaultfs.sealing.objects import open_object_header
+from vaultfs.sealing.objects import ObjectHeader, open_object_header
 from vaultfs.vault.objects import Objects
 from vaultfs.vault.state import SHARD_IDS, TOP_IDS
 
@@ -51,11 +51,19 @@ class Scan:
 
     Of those, and of directories, `failing` are those that the store gave an error for instead of bytes.
     `content_size` is how many bytes the objects with files' content have, used or not; `newest` is the highest
-    generation of an object, `highest_id` the highest number of an inode.
+    generation of an object, `highest_id` the highest number of an inode, and `ids_of` has that by generation.
+
+    `known` are headers as they should be, by name, for objects whose own is broken. Frames of generations past `upto`
+    are left out.
     """
 
-    def __init__(self, objects: Objects) -> None:
+    def __init__(
+        self, objects: Objects, upto: int | None = None, known: Mapping[bytes, ObjectHeader] | None = None
+    ) -> None:
         self._objects = objects
+        self._upto = upto
+        self._known = known or {}
+        self.ids_of: dict[int, int] = {}
         self.segments: dict[int, list[Found]] = {}
         self.directories: dict[int, FoundDirectory] = {}
         self.broken: list[str] = []
@@ -93,11 +101,13 @@ class Scan:
             header = open_object_header(self._objects.context, name, stored)
         except (Damaged, OSError) as error:
             self._note_failure(path, error)
-            self.broken.append(path)
-            return
+            if name not in self._known or is_failure(error):
+                self.broken.append(path)
+                return
+            header = self._known[name]
         found = Found(name, header.segment, header.generation, header.key)
         self.newest = max(self.newest, header.generation)
-        self.highest_id = max(self.highest_id, header.inode_id)
+        self._note_id(header.generation, header.inode_id)
         if header.kind == OBJECT_DIRECTORY:
             directories.setdefault(header.inode_id, []).append(found)
         elif header.kind == OBJECT_SEGMENT:
@@ -109,14 +119,17 @@ class Scan:
         batches: list[tuple[int, list[tuple[bytes, bytes]]]] = []
         for each in found:
             directory.objects.append(each.name)
-            batches += [(generation, items) for _, _, generation, items in self._frames(each)]
+            batches += [
+                (generation, items) for _, _, generation, items in self._frames(each)
+                if self._upto is None or generation <= self._upto
+            ]  # fmt: skip
         # A delta's frames and later ones of the base may interleave; within a generation the order stays.
         for generation, items in sorted(batches, key=lambda batch: batch[0]):
             directory.generation = generation
             _apply(directory, items)
-        for encoded in directory.entries.values():
+        for name, encoded in directory.entries.items():
             with suppress(Damaged):
-                self.highest_id = max(self.highest_id, entry_id_and_mode(encoded)[0])
+                self._note_id(directory.changed[name], entry_id_and_mode(encoded)[0])
         return directory
 
     def objects_of(self, inode_id: int) -> list[bytes]:
@@ -134,6 +147,10 @@ class Scan:
             return iter(())
         return FrameCipher(self._objects.context, found.key, found.name).salvage(stored)
 
+
+    def _note_id(self, generation: int, inode_id: int) -> None:
+        self.ids_of[generation] = max(self.ids_of.get(generation, 0), inode_id)
+        self.highest_id = max(self.highest_id, inode_id)
 
     def _note_failure(self, path: str, error: Exception) -> None:
         if is_failure(error):

@@ -136,11 +136,11 @@ def _repair(
     out: Output,
 ) -> "list[Finding]":
     """Mend and check again, while there is something that can be mended; returns what is wrong then."""
-    from vaultfs.cli.repairing import Place, carry_out, commit_journal, planned_repair
+    from vaultfs.cli.repairing import Place, carry_out, planned_repair, settle
 
     place = Place(path, unlocked, args.journal_dir)
-    if wrong and not args.dry_run and commit_journal(place, out):
-        out.say("The vault was not closed the last time; now that it is, it is checked again.")
+    if wrong and not args.dry_run and settle(place, wrong, out, ask=not args.yes, missing_too=args.missing_too):
+        out.say("What waited in the vault is committed, and it is checked again.")
         wrong = _check(args, path, loaded, unlocked, out)
     for _ in range(_PASSES):
         with planned_repair(place, loaded, wrong, out, zeros=args.zeros, missing_too=args.missing_too) as plan:

@@ -6,6 +6,7 @@ in a journal is committed before, and a vault that was changed after the check i
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,9 +14,10 @@ from vaultfs.cli import keychanges, opening, vaultpaths
 from vaultfs.cli.interrupts import BetweenChanges
 from vaultfs.cli.output import Output
 from vaultfs.cli.progress import ProgressLine
-from vaultfs.errors import HeaderDamaged, Interrupted, LockedElsewhere, NoSpace
+from vaultfs.errors import Damaged, HeaderDamaged, Interrupted, LockedElsewhere, NoSpace, PartlySynced
 
 if TYPE_CHECKING:
+    from vaultfs.check.committed import CommittedTree
     from vaultfs.check.findings import Finding
     from vaultfs.check.repairstep import Step
     from vaultfs.keys.header import Unlocked
@@ -45,14 +47,52 @@ class Plan(NamedTuple):
         return not self.steps and self.header is None
 
 
-def commit_journal(place: Place, out: Output) -> bool:
-    """Have what waits in the vault's journal committed; False if there was nothing. Raises what opening does."""
+def settle(place: Place, findings: "list[Finding]", out: Output, *, ask: bool, missing_too: bool) -> bool:
+    """Have all committed that the next opening would commit; False if there is nothing.
+
+    Raises PartlySynced while that may need what is not here, Interrupted if the user does not want it, and what opening
+    does.
+    """
+    from vaultfs.check.repair import copy_root
+    from vaultfs.format.layout import root_slot_path
+
     with vaultpaths.committed(*place) as tree:
-        if tree.open().root.clean:
+        sealed = tree.open()
+        missing = [root_slot_path(slot) for slot, state in enumerate(tree.slots()) if state.missing]
+        if sealed.root.clean and sealed.root.epoch >= place.unlocked.header.epoch and not _has_orphans(tree):
             return False
+    if not missing_too and any(map(_may_come, findings)):
+        raise PartlySynced(
+            "Changes wait in the vault's journal, and objects that they may need are not here: let the store finish "
+            "syncing, then try again. If they are gone for good, --missing-too goes on without them."
+        )
+    for path in missing:
+        out.result(f"repair: {path}: write it anew from the other root")
+    if ask and not out.confirm("The vault was not closed the last time; what waits in it is committed first."):
+        raise Interrupted("Nothing was changed.")
+    # No vault is opened with one root alone.
+    with BetweenChanges() as interrupts:
+        _in_store(place, [partial(copy_root, path=path) for path in missing], interrupts)
     with opening.opened(place.path, place.unlocked, opening.Choices(journal_dir=place.journal_dir), out) as vault:
         vault.close()
     return True
+
+
+def _may_come(finding: "Finding") -> bool:
+    """Whether something other than a root is missing or older, as while a store is synced."""
+    from vaultfs.check.findings import Kind
+
+    return finding.kind in (Kind.MISSING, Kind.OLDER, Kind.PARTLY_SYNCED) and not finding.stored.startswith("root.")
+
+
+def _has_orphans(tree: "CommittedTree") -> bool:
+    """Whether deleted files that were open wait to be purged by the next opening."""
+    from vaultfs.format.constants import ORPHANS_ID
+
+    try:
+        return bool(tree.load(tree.top(ORPHANS_ID)))
+    except Damaged:
+        return False
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """Password hashing: the RFCs' vectors, the libraries against each other, and costs refused before they are paid."""
 
 import resource
-import time
 from pathlib import Path
 
 import pytest
@@ -98,10 +97,8 @@ def test_it_is_argon2_in_its_id_variant() -> None:
 )
 def test_absurd_costs_are_refused_for_free(costs: Kdf) -> None:
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.monotonic()
     with pytest.raises(CostError, match="must be between"):
         costs.check(OPEN_FLOOR)
-    assert time.monotonic() - start < 0.1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 1024  # KiB
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -234,21 +233,18 @@ def test_whole_but_wrong_headers_are_damage(change: Callable[[dict[str, Any]], o
         (lambda m: m["slots"][0]["kdf"].update(name="yescrypt"), 'KDF "yescrypt"'),
     ],
 )
+@pytest.mark.usefixtures("no_key_is_tried")
 def test_newer_headers_are_refused_by_name(change: Callable[[dict[str, Any]], object], said: str) -> None:
-    data = changed(change)
-    start = time.monotonic()
     with pytest.raises(UnsupportedVaultVersion, match=said):
-        unlock(data, PASSWORD)
-    assert time.monotonic() - start < 0.1  # no key was tried
+        unlock(changed(change), PASSWORD)
 
 
+@pytest.mark.usefixtures("no_key_is_tried")
 def test_a_4_tib_kdf_is_refused_at_once() -> None:
     params = {"memory_kib": 4 << 30, "passes": 1, "lanes": 1}
     data = changed(lambda m: m["slots"][0]["kdf"].update(name="argon2id", params=params))
-    start = time.monotonic()
     with pytest.raises(HeaderDamaged, match=r"memory .* is 4294967296"):
         unlock(data, PASSWORD)
-    assert time.monotonic() - start < 0.1
 
 
 @pytest.mark.parametrize(

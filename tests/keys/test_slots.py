@@ -2,7 +2,6 @@
 
 import re
 import resource
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +19,9 @@ CHEAP = Scrypt(10, 8, 1)
 
 def cheap_slot(kdf: Kdf = CHEAP) -> KeySlot:
     return make_slot(PASSWORD, MASTER, VAULT_ID, kdf=kdf, label="mine", minimum=OPEN_FLOOR)
+
+
+CHEAP_SLOT = cheap_slot()
 
 
 @pytest.mark.parametrize("kdf", [CHEAP, Argon2id(8 << 10, 1, 2)])
@@ -63,14 +65,10 @@ def test_a_slot_is_bound_to_its_vault_id_type_salt_and_costs() -> None:
     "kdf",
     [Argon2id(4 << 30, 3, 4), Argon2id(256 << 10, 10**12, 4), Argon2id(64, 1, 1), Scrypt(30, 8, 1), Scrypt(5, 8, 1)],
 )
+@pytest.mark.usefixtures("no_key_is_tried")
 def test_absurd_costs_are_refused_before_they_are_paid(kdf: Kdf) -> None:
-    slot = replace(cheap_slot(), kdf=kdf)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.monotonic()
     with pytest.raises(HeaderDamaged, match=r"refused: .* must be between"):
-        open_slot(slot, PASSWORD, VAULT_ID)
-    assert time.monotonic() - start < 0.1
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 1024  # KiB
+        open_slot(replace(CHEAP_SLOT, kdf=kdf), PASSWORD, VAULT_ID)
 
 
 @pytest.mark.parametrize("kdf", [Argon2id((64 << 10) - 1, 3, 4), Argon2id(4 << 30, 3, 4), CHEAP, Scrypt(15, 8, 1)])

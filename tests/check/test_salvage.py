@@ -33,9 +33,9 @@ def test_files_of_a_lost_folder_come_out_segment_by_segment(
     looked: list[int] = []
     plain_slots = salvage.slots_of
 
-    def watched(objects: Objects, found: Found) -> Iterator[tuple[int, int, bytes]]:
+    def watched(objects: Objects, found: Found, strict: bool) -> Iterator[tuple[int, int, bytes]]:
         looked.append(found.segment)
-        return plain_slots(objects, found)
+        return plain_slots(objects, found, strict)
 
     with DirectoryStore(store_path, write=False) as store:
         tree = CommittedTree(store, KEYS, CHUNK)

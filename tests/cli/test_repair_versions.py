@@ -406,6 +406,22 @@ def test_what_a_disk_does_not_read_today_is_not_taken_for_lost(vaultfs, vault: P
     assert sorted(found.values()) == ([b"L" * 300_000] if what == "file" else [b"L" * 300_000, b"small"])
 
 
+def test_what_a_disk_does_not_read_a_second_time_is_not_given_up(vaultfs, vault: Path) -> None:
+    """It read well for the plan, and fails when the lost file is copied."""
+    with opened(vault) as plain:
+        plain.mkdir("d")
+        plain.put("d/large", b"L" * 300_000)
+    break_frame(vault, "d", 0)
+    bad = max((vault / "objects").rglob("*"), key=lambda found: found.stat().st_size)
+    later = _EIO % bad.stat().st_ino
+    later = later.replace("import errno, os", "import errno, itertools, os; tries = itertools.count(1)")
+    later = later.replace("offset + size:", "offset + size and next(tries) > 1:")
+    done = vaultfs("check", vault, *REPAIR, stdin=PASSWORD, first=later)
+    assert done.code not in (0, 26), done
+    found = mended(vaultfs, vault)
+    assert b"L" * 300_000 in found.values()
+
+
 def objects_of(path: Path, plain: str) -> list[Path]:
     """A directory's base, and its delta if it has one."""
     with committed(path) as tree:

@@ -11,15 +11,15 @@ from typing import NamedTuple
 
 from vaultfs.errors import Damaged, PartlySynced, StoreUnusable
 from vaultfs.format.constants import ORPHANS_ID, ROOT_ID, ROOT_SLOTS, SHARED_ID
-from vaultfs.format.layout import object_path, root_slot_path
+from vaultfs.format.layout import root_slot_path
 from vaultfs.keys.hierarchy import VaultKeys
 from vaultfs.sealing.context import SealingContext
 from vaultfs.sealing.entries import Entry, Pointer, decode_entry, decode_head
-from vaultfs.sealing.frames import FrameCipher, Items
+from vaultfs.sealing.frames import Items
 from vaultfs.sealing.roots import SealedRoot, open_root
 from vaultfs.store.api import Store
 from vaultfs.store.handles import HandleCache
-from vaultfs.vault.directory_load import load_directory
+from vaultfs.vault.directory_load import directory_frames, load_directory
 from vaultfs.vault.objects import Objects
 from vaultfs.vault.roots import NO_ROOT_VERIFIES
 from vaultfs.vault.state import hidden_name, shard_name, shard_of
@@ -134,15 +134,7 @@ class CommittedTree:
         return max([generation for generation, _ in self._frames(entry)], default=0)
 
     def _frames(self, entry: Entry) -> Iterator[tuple[int, Items]]:
-        """(generation, items) of each frame of a directory."""
-        if not entry.content:
-            return
-        head = decode_head(entry.content)
-        key = self.objects.context.unwrap_file_key(entry.id, head.wrapped_key).key
-        for part in (head.base, head.delta):
-            if part is not None:
-                stored = self.objects.read_frames(object_path(part.object), part.length)
-                yield from FrameCipher(self.objects.context, key, part.object).open(stored, part.tag)
+        return directory_frames(self.objects, entry.id, decode_head(entry.content)) if entry.content else iter(())
 
     def changed_at(self, place: Place) -> int:
         """The generation that the entry at a place is from; nothing below it was committed later. Raises Damaged."""

@@ -15,7 +15,6 @@ from vaultfs.vault.segment import Segment
 
 Diagnosis = tuple[Kind, str]
 
-_PIECE = 1 << 20
 _CUT_OLDER = "it ends before that; an older version of it, or not fully synced"
 
 
@@ -30,17 +29,6 @@ def object_size(objects: Objects, path: str) -> int | Diagnosis:
         if error.errno == errno.EINVAL:
             return Kind.FOREIGN, "something that is no regular file stands in the object's place"
         return Kind.CORRUPT, f"the object cannot be read: {error.strerror}"
-
-
-def gives_errors(objects: Objects, path: str) -> bool:
-    """Whether the store gives an error for some of an object's bytes."""
-    try:
-        file = objects.open(path)
-        for offset in range(0, file.size(), _PIECE):
-            file.read(_PIECE, offset)
-    except (Damaged, OSError) as error:
-        return is_failure(error)
-    return False
 
 
 def is_failure(error: Exception) -> bool:

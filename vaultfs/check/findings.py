@@ -17,6 +17,10 @@ class Kind(StrEnum):
     CONFLICT = "conflict copy"
 
 
+UNSYNCED = frozenset((Kind.MISSING, Kind.PARTLY_SYNCED, Kind.OLDER))
+"""What may only not have come yet, in a store that a client syncs."""
+
+
 class Severity(StrEnum):
     """`error`: something cannot be read. `warning`: all can be read, but look at it. `note`: harmless."""
 

@@ -8,7 +8,7 @@ from vaultfs.check.committed import CommittedTree, Place
 from vaultfs.check.lostfound import free_place, lost_and_found
 from vaultfs.check.repairstep import Step
 from vaultfs.check.salvage import LOST_AND_FOUND
-from vaultfs.check.scan import HIDDEN, Scan, own_accounts
+from vaultfs.check.scan import HIDDEN, FoundDirectory, Scan, own_accounts
 from vaultfs.check.walker import Walker
 from vaultfs.errors import Damaged
 from vaultfs.format.constants import ROOT_ID, SHARED_ID
@@ -100,13 +100,12 @@ class Rebuilder:
     ) -> tuple[Step, list[tuple[Place, Entry]]]:
         """One directory, and those in it."""
         self._claimed.add(entry.id)
-        found = self._scan.directories.get(entry.id)
-        if found is not None:
-            self._leftovers += found.objects
         entries: dict[bytes, bytes] = {}
         below: list[tuple[Place, Entry]] = []
-        for name, encoded in (found.entries if found is not None else {}).items():
-            if found is not None and not self._is_outdated(encoded, found.changed[name]):
+        found = self._scan.directories.get(entry.id, FoundDirectory())
+        self._leftovers += found.objects
+        for name, encoded in found.entries.items():
+            if not self._is_outdated(encoded, found.changed[name]):
                 self._admit(place.below(name), self._with_own(encoded, found.changed[name]), entries, below)
         for child_id in self._accounts.get(entry.id, []):
             child = self._scan.directories[child_id]

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from vaultfs.check.committed import CommittedTree, Place
 from vaultfs.check.data import header_trouble
-from vaultfs.check.diagnosis import gives_errors
-from vaultfs.check.findings import Finding, Kind
+from vaultfs.check.findings import UNSYNCED, Finding, Kind
 from vaultfs.check.listing import QUARANTINE_FOLDER
 from vaultfs.check.lostfound import bring_back, relink
 from vaultfs.check.rebuilding import Rebuilder
@@ -171,7 +170,7 @@ class Repair:
             for _, entry in self._walker.unread
             for name, _, key in _objects_of(self._tree, entry)
         }
-        scan = Scan(self._tree.objects, None, known)
+        scan = Scan(self._tree.objects, known)
         scan.run(lambda done, total: None)
         # What a power cut has left behind has numbers that the root knows nothing of as well, but an older generation.
         unknown = max([seen for generation, seen in scan.ids_of.items() if generation > root.generation], default=0)
@@ -186,9 +185,7 @@ class Repair:
             )
         if self._walker.unread and not is_newer:
             # Frames that are newer than the entries of these never got their root: a power cut came before that.
-            latest = max(self._tree.changed_at(place) for place, _ in self._walker.unread)
-            scan = Scan(self._tree.objects, latest, known)
-            scan.run(lambda done, total: None)
+            scan.leave_out_after(max(self._tree.changed_at(place) for place, _ in self._walker.unread))
         return scan
 
     def _refuse_failing(self, failing: list[str]) -> None:
@@ -213,7 +210,7 @@ class Repair:
 
     def _is_missing(self, path: bytes) -> bool:
         kinds = {finding.kind for finding in self._findings if finding.path == path}
-        return not kinds.isdisjoint((Kind.MISSING, Kind.OLDER, Kind.PARTLY_SYNCED))
+        return not kinds.isdisjoint(UNSYNCED)
 
     def _orphans(self) -> list[Step]:
         """Content that nothing names comes back by its number; objects of things that are there are only put away."""
@@ -222,7 +219,7 @@ class Repair:
             return []
         names = {object_name(path) for path in paths}
         scan = self._scan()
-        salvage = Salvage(self._tree.objects, scan)
+        salvage = Salvage(self._tree.objects, scan, strict=not self._missing_too)
         lost = [
             inode_id for inode_id, directory in scan.directories.items()
             if inode_id not in HIDDEN and not self._walker.has_met(inode_id) and names & set(directory.objects)
@@ -235,10 +232,10 @@ class Repair:
                 steps += rebuilder.bring_back(inode_id)
         for inode_id, segments in sorted(scan.segments.items()):
             if not rebuilder.has(inode_id) and names & {found.name for found in segments}:
-                if not self._missing_too:
-                    paths_of = [object_path(found.name) for found in segments]
-                    self._refuse_failing([path for path in paths_of if gives_errors(self._tree.objects, path)])
-                steps.append(bring_back(salvage, salvage.lost_file(inode_id), scan.highest_id))
+                try:
+                    steps.append(bring_back(salvage, salvage.lost_file(inode_id), scan.highest_id))
+                except (Damaged, OSError):
+                    self._refuse_failing([object_path(found.name) for found in segments])
         # What comes back as it is keeps its objects; whether one of them is left over the next check will tell.
         used = rebuilder.in_use()
         return steps + [self._put_away(path) for path in paths if object_name(path) not in used]

@@ -5,11 +5,11 @@ Nothing here can tell whether what is found is the newest, or was deleted: that 
 
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
 from itertools import chain, count
 from typing import NamedTuple
 
+from vaultfs.check.diagnosis import is_failure
 from vaultfs.check.scan import HIDDEN, Found, FoundDirectory, Scan, own_accounts
 from vaultfs.check.structure import leaf_of, load_map
 from vaultfs.errors import Damaged
@@ -56,12 +56,16 @@ def _never(job: Callable[[], None]) -> None:
 
 
 class Salvage:
-    """The tree as far as the objects tell: from the top directory down, the rest under lost+found."""
+    """The tree as far as the objects tell: from the top directory down, the rest under lost+found.
 
-    def __init__(self, objects: Objects, scan: Scan, start: Start = _never) -> None:
+    If `strict`, what the store gives errors for is not left out of files by their slots (`slots_of`).
+    """
+
+    def __init__(self, objects: Objects, scan: Scan, start: Start = _never, *, strict: bool = False) -> None:
         self._objects = objects
         self._scan = scan
         self._start = start
+        self._strict = strict
         self._visited: set[int] = set()
         self._files: set[int] = set()
         self._shared: dict[int, Entry] = {}
@@ -170,7 +174,7 @@ class Salvage:
         """The newest (generation, length) of each chunk that a file's objects hold."""
         newest: dict[int, tuple[int, int]] = {}
         for segment in self._scan.segments.get(inode_id, []):
-            for generation, number, data in slots_of(self._objects, segment):
+            for generation, number, data in slots_of(self._objects, segment, self._strict):
                 if number not in newest or newest[number][0] <= generation:
                     newest[number] = (generation, len(data))
         return newest
@@ -191,7 +195,7 @@ class Salvage:
             for each in found:
                 if each.segment != segment:
                     continue
-                for generation, number, data in slots_of(self._objects, each):
+                for generation, number, data in slots_of(self._objects, each, self._strict):
                     if number not in newest or newest[number][0] <= generation:
                         newest[number] = (generation, data)
             yield from ((number, data) for number, (_, data) in sorted(newest.items()))
@@ -241,8 +245,11 @@ def _read_ahead(
         yield item
 
 
-def slots_of(objects: Objects, found: Found) -> Iterator[tuple[int, int, bytes]]:
-    """(generation, chunk number, data) of every chunk in an object that verifies, used or not."""
+def slots_of(objects: Objects, found: Found, strict: bool) -> Iterator[tuple[int, int, bytes]]:
+    """(generation, chunk number, data) of every chunk in an object that verifies, used or not.
+
+    A slot that the store gives an error for is a lost one; if `strict`, the error is raised (OSError, or Damaged).
+    """
     if found.segment == INDEX_SEGMENT:
         return
     path = object_path(found.name)
@@ -251,18 +258,22 @@ def slots_of(objects: Objects, found: Found) -> Iterator[tuple[int, int, bytes]]
     try:
         file = objects.open(path)
         size = file.size()
-    except (Damaged, OSError):
+    except (Damaged, OSError) as error:
+        if strict and is_failure(error):
+            raise
         return
     stride = slot_size(objects.chunk_size)
-    slot = 0
-    while (offset := slot_offset(slot, objects.chunk_size)) < size:
-        with suppress(OSError):  # a slot that cannot be read is a lost one, and no reason to give up the others
+    for slot, offset in enumerate(range(slot_offset(0, objects.chunk_size), size, stride)):
+        try:
             stored = file.read(stride, offset)
-            try:
-                yield cipher.salvage(slot, stored)
-            except Damaged:
-                yield from _shorter(cipher, slot, stored, objects.chunk_size)
-        slot += 1
+        except OSError:
+            if strict:
+                raise
+            continue
+        try:
+            yield cipher.salvage(slot, stored)
+        except Damaged:
+            yield from _shorter(cipher, slot, stored, objects.chunk_size)
 
 
 def _shorter(cipher: SlotCipher, slot: int, stored: bytes, chunk_size: int) -> Iterator[tuple[int, int, bytes]]:

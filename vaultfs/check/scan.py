@@ -10,13 +10,16 @@ from vaultfs.errors import Damaged
 from vaultfs.format.constants import OBJECT_DIRECTORY, OBJECT_HEADER_SIZE, OBJECT_SEGMENT, ROOT_ID
 from vaultfs.format.layout import object_folders, object_name, object_path
 from vaultfs.sealing.entries import Entry, decode_entry, entry_id_and_mode
-from vaultfs.sealing.frames import FrameCipher
+from vaultfs.sealing.frames import FrameCipher, Items
 from vaultfs.sealing.objects import ObjectHeader, open_object_header
 from vaultfs.vault.objects import Objects
 from vaultfs.vault.state import SHARD_IDS, TOP_IDS
 
 _PARENT = struct.Struct("<Q")
 HIDDEN = {*TOP_IDS, *SHARD_IDS} - {ROOT_ID}
+
+
+Frame = tuple[int, Items]
 
 
 class Found(NamedTuple):
@@ -53,16 +56,14 @@ class Scan:
     `content_size` is how many bytes the objects with files' content have, used or not; `newest` is the highest
     generation of an object, `highest_id` the highest number of an inode, and `ids_of` has that by generation.
 
-    `known` are headers as they should be, by name, for objects whose own is broken. Frames of generations past `upto`
-    are left out.
+    `known` are headers as they should be, by name, for objects whose own is broken.
     """
 
-    def __init__(
-        self, objects: Objects, upto: int | None = None, known: Mapping[bytes, ObjectHeader] | None = None
-    ) -> None:
+    def __init__(self, objects: Objects, known: Mapping[bytes, ObjectHeader] | None = None) -> None:
         self._objects = objects
-        self._upto = upto
         self._known = known or {}
+        # The frames of directories as (generation, items), and the names of their objects, older objects first.
+        self._frames_of: dict[int, tuple[list[bytes], list[Frame]]] = {}
         self.ids_of: dict[int, int] = {}
         self.segments: dict[int, list[Found]] = {}
         self.directories: dict[int, FoundDirectory] = {}
@@ -81,7 +82,18 @@ class Scan:
             for path in self._paths(folder):
                 self._add(path, directories)
         for inode_id, found in directories.items():
-            self.directories[inode_id] = self._directory(sorted(found, key=lambda each: each.generation))
+            ordered = sorted(found, key=lambda each: each.generation)
+            frames = [frame for each in ordered for frame in self._frames(each)]
+            self._frames_of[inode_id] = [each.name for each in ordered], frames
+            self.directories[inode_id] = directory = _put_together(*self._frames_of[inode_id])
+            for name, encoded in directory.entries.items():
+                with suppress(Damaged):
+                    self._note_id(directory.changed[name], entry_id_and_mode(encoded)[0])
+
+    def leave_out_after(self, generation: int) -> None:
+        """Put all directories together again without the frames of later generations."""
+        for inode_id, (names, frames) in self._frames_of.items():
+            self.directories[inode_id] = _put_together(names, [frame for frame in frames if frame[0] <= generation])
 
     def _paths(self, folder: str) -> Iterator[str]:
         try:
@@ -114,39 +126,21 @@ class Scan:
             self.segments.setdefault(header.inode_id, []).append(found)
             self.content_size += file.size()
 
-    def _directory(self, found: list[Found]) -> FoundDirectory:
-        directory = FoundDirectory()
-        batches: list[tuple[int, list[tuple[bytes, bytes]]]] = []
-        for each in found:
-            directory.objects.append(each.name)
-            batches += [
-                (generation, items) for _, _, generation, items in self._frames(each)
-                if self._upto is None or generation <= self._upto
-            ]  # fmt: skip
-        # A delta's frames and later ones of the base may interleave; within a generation the order stays.
-        for generation, items in sorted(batches, key=lambda batch: batch[0]):
-            directory.generation = generation
-            _apply(directory, items)
-        for name, encoded in directory.entries.items():
-            with suppress(Damaged):
-                self._note_id(directory.changed[name], entry_id_and_mode(encoded)[0])
-        return directory
-
     def objects_of(self, inode_id: int) -> list[bytes]:
         """The names of all objects of a file or directory."""
         directory = self.directories.get(inode_id)
         return [found.name for found in self.segments.get(inode_id, [])] + (directory.objects if directory else [])
 
-    def _frames(self, found: Found) -> Iterator[tuple[int, bytes, int, list[tuple[bytes, bytes]]]]:
+    def _frames(self, found: Found) -> Iterator[Frame]:
         path = object_path(found.name)
         try:
             file = self._objects.open(path)
             stored = file.read(max(file.size() - OBJECT_HEADER_SIZE, 0), OBJECT_HEADER_SIZE)
         except (Damaged, OSError) as error:
             self._note_failure(path, error)
-            return iter(())
-        return FrameCipher(self._objects.context, found.key, found.name).salvage(stored)
-
+            return
+        for _, _, generation, items in FrameCipher(self._objects.context, found.key, found.name).salvage(stored):
+            yield generation, items
 
     def _note_id(self, generation: int, inode_id: int) -> None:
         self.ids_of[generation] = max(self.ids_of.get(generation, 0), inode_id)
@@ -157,7 +151,17 @@ class Scan:
             self.failing.append(path)
 
 
-def _apply(directory: FoundDirectory, items: list[tuple[bytes, bytes]]) -> None:
+def _put_together(names: list[bytes], frames: list[Frame]) -> FoundDirectory:
+    directory = FoundDirectory()
+    directory.objects = names
+    # A delta's frames and later ones of the base may interleave; within a generation the order stays.
+    for generation, items in sorted(frames, key=lambda frame: frame[0]):
+        directory.generation = generation
+        _apply(directory, items)
+    return directory
+
+
+def _apply(directory: FoundDirectory, items: Items) -> None:
     for name, entry in items:
         if not name:
             _take_own(directory, entry)

@@ -278,14 +278,13 @@ def covered_text(coverage: "Coverage") -> str:
 
 def _verdict(wrong: "list[Finding]") -> str:
     """One sentence about what was found: above all, whether waiting for a sync client may mend it."""
-    from vaultfs.check.findings import Kind, Severity
+    from vaultfs.check.findings import UNSYNCED, Severity
 
     errors = [finding for finding in wrong if finding.severity == Severity.ERROR]
     warnings = len(wrong) - len(errors)
     counts = (len(errors), "error"), (warnings, "warning")
     count = " and ".join(counted(number, what) for number, what in counts if number)
-    unsynced = {Kind.MISSING, Kind.PARTLY_SYNCED, Kind.OLDER}
-    if errors and all(finding.kind in unsynced for finding in errors):
+    if errors and all(finding.kind in UNSYNCED for finding in errors):
         return f"the vault is not whole ({count}); it looks partly synced: let the store finish syncing, then try again"
     if errors:
         return f"the vault is damaged ({count}, named above); {_NEXT} shows what can be mended"

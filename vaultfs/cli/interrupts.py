@@ -1,10 +1,16 @@
-"""Lets a command that changes a vault be interrupted between two changes, and at no other place."""
+"""Where a command hears Ctrl-C and its like: between two changes of a vault, and not at its end."""
 
 import signal
 from types import FrameType
 from typing import Self
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def hear_no_more() -> None:
+    """For a command that is ending: one more Ctrl-C would only change how, and what its caller is told."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 class BetweenChanges:

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import NoReturn, Protocol, cast
 
 from vaultfs import __version__
+from vaultfs.cli.interrupts import hear_no_more
 from vaultfs.cli.output import Output
 from vaultfs.errors import Interrupted, UsageError, VaultfsError
 
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _stop_on_signals()
         _run(words, out)
     except KeyboardInterrupt:
-        _hear_no_signals()
+        hear_no_more()
         out.error("Interrupted.")
         return Interrupted.exit_code
     except VaultfsError as error:
@@ -180,12 +181,6 @@ def _end_as_a_pipe_does() -> None:
     """Whoever read the output has had enough, such as head(1): end without a word, by the signal for that."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGPIPE)
-
-
-def _hear_no_signals() -> None:
-    """The command is ending: one more Ctrl-C would only change how, and what its caller is told."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
 
 
 def _stop_on_signals() -> None:

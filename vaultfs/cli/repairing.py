@@ -14,7 +14,7 @@ from vaultfs.cli import keychanges, opening, vaultpaths
 from vaultfs.cli.interrupts import BetweenChanges
 from vaultfs.cli.output import Output
 from vaultfs.cli.progress import ProgressLine
-from vaultfs.errors import Damaged, HeaderDamaged, Interrupted, LockedElsewhere, NoSpace, PartlySynced
+from vaultfs.errors import Damaged, Interrupted, LockedElsewhere, NoSpace, PartlySynced
 
 if TYPE_CHECKING:
     from vaultfs.check.committed import CommittedTree
@@ -73,6 +73,7 @@ def settle(place: Place, findings: "list[Finding]", out: Output, *, ask: bool, m
     # No vault is opened with one root alone.
     with BetweenChanges() as interrupts:
         _in_store(place, [partial(copy_root, path=path) for path in missing], interrupts)
+        interrupts.check()
     with opening.opened(place.path, place.unlocked, opening.Choices(journal_dir=place.journal_dir), out) as vault:
         vault.close()
     return True
@@ -80,9 +81,9 @@ def settle(place: Place, findings: "list[Finding]", out: Output, *, ask: bool, m
 
 def _may_come(finding: "Finding") -> bool:
     """Whether something other than a root is missing or older, as while a store is synced."""
-    from vaultfs.check.findings import Kind
+    from vaultfs.check.findings import UNSYNCED
 
-    return finding.kind in (Kind.MISSING, Kind.OLDER, Kind.PARTLY_SYNCED) and not finding.stored.startswith("root.")
+    return finding.kind in UNSYNCED and not finding.stored.startswith("root.")
 
 
 def _has_orphans(tree: "CommittedTree") -> bool:
@@ -116,33 +117,19 @@ def planned_repair(
 
 def _header_step(place: Place, loaded: "LoadedHeader", out: Output) -> Callable[[], object] | None:
     """Write the header's copies anew, from the one that was opened, if that is the newest there is."""
+    from vaultfs.keys.headerfile import is_newest
+    from vaultfs.store.directory import DirectoryStore
+
     if not loaded.notes:
         return None
-    if not _is_newest(place.path, loaded):
+    with DirectoryStore(place.path, write=False) as store:
+        newest = is_newest(store, loaded)
+    if not newest:
         out.result("left as it is: another copy of the header is newer; `vaultfs key rebuild` puts it in force")
         return None
     out.result("repair: vaultfs.json and its backup: write both anew")
     opened = keychanges.OpenedKeys(place.path, loaded, place.unlocked, b"")
     return lambda: keychanges.replace_header(opened, loaded.header, out)
-
-
-def _is_newest(path: Path, loaded: "LoadedHeader") -> bool:
-    """Whether no copy of the header, in the files or the roots, is another one that may have come later."""
-    from vaultfs.keys.header import parse
-    from vaultfs.keys.headerfile import COPIES
-    from vaultfs.keys.rootcopies import read_copies
-    from vaultfs.store.directory import DirectoryStore
-
-    with DirectoryStore(path, write=False) as store:
-        raws = [raw for _, raw in read_copies(store)]
-    for copy in COPIES:
-        with contextlib.suppress(OSError):
-            raws.append((path / copy).read_bytes())
-    for raw in raws:
-        with contextlib.suppress(HeaderDamaged):
-            if raw != loaded.raw and parse(raw).epoch >= loaded.header.epoch:
-                return False
-    return True
 
 
 def carry_out(place: Place, plan: Plan, out: Output, *, ask: bool) -> None:

@@ -93,6 +93,20 @@ def load_authentic(store: Store, mac_key: bytes) -> LoadedHeader | None:
     return max(found, key=lambda loaded: loaded.header.epoch, default=None)
 
 
+def is_newest(store: Store, loaded: LoadedHeader) -> bool:
+    """Whether no copy, in the files or the roots, is another header that may have come later. Raises nothing."""
+    files = [content for copy in COPIES if isinstance(content := _read(store, copy), bytes)]
+    for raw in [*files, *(raw for _, raw in read_copies(store))]:
+        try:
+            if raw != loaded.raw and parse(raw).epoch >= loaded.header.epoch:
+                return False
+        except HeaderDamaged:
+            continue
+        except UnsupportedVaultVersion:
+            return False
+    return True
+
+
 def save(store: Store, data: bytes, *, roots_too: bool = True) -> tuple[str, ...]:
     """Make `data` the header, durably: both files, then the copies in the roots; returns when all are synced.
 

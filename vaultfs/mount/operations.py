@@ -155,9 +155,7 @@ class VaultOperations(pyfuse3.Operations):
 
     @handler
     def symlink(self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext) -> EntryAttributes:
-        inode = self._vault.create_inode(parent_inode, name, stat.S_IFLNK | 0o777, ctx.uid, ctx.gid, 0, target)
-        self._poke()
-        return self._known(inode)
+        return self._known(self._create(parent_inode, name, stat.S_IFLNK | 0o777, ctx, 0, target))
 
     @handler
     def create(
@@ -312,8 +310,10 @@ class VaultOperations(pyfuse3.Operations):
         await (self._settler.settle() if name == SETTLE else self._rekeyer.rekey(value))
         return True
 
-    def _create(self, parent: int, name: bytes, mode: int, ctx: RequestContext, rdev: int = 0) -> Inode:
-        inode = self._vault.create_inode(parent, name, mode, ctx.uid, ctx.gid, rdev, umask=ctx.umask)
+    def _create(
+        self, parent: int, name: bytes, mode: int, ctx: RequestContext, rdev: int = 0, target: bytes = b""
+    ) -> Inode:
+        inode = self._vault.create_inode(parent, name, mode, ctx.uid, ctx.gid, rdev, target, ctx.umask)
         self._poke()
         return inode
 

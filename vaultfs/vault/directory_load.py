@@ -1,11 +1,11 @@
 """Reads a directory's committed entries: its base object, then its delta."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from vaultfs.errors import Damaged
 from vaultfs.format.layout import object_path
-from vaultfs.sealing.entries import Part, decode_head
-from vaultfs.sealing.frames import FrameCipher
+from vaultfs.sealing.entries import Head, decode_head
+from vaultfs.sealing.frames import FrameCipher, Items
 from vaultfs.vault.inode import Inode
 from vaultfs.vault.objects import Objects
 from vaultfs.vault.waits import NotReady
@@ -50,20 +50,8 @@ class NeedDirectory(NotReady):
 def load_directory(objects: Objects, inode_id: int, encoded_head: bytes) -> Entries:
     """The entries of the directory with this head; raises Damaged. Safe in any thread."""
     head = decode_head(encoded_head)
-    key = objects.context.unwrap_file_key(inode_id, head.wrapped_key).key
     entries: Entries = {}
-    for part in (head.base, head.delta):
-        if part is not None:
-            _apply_part(objects, key, part, entries)
-    if len(entries) != head.entries:
-        raise Damaged(f"directory {inode_id} has {len(entries)} entries where {head.entries} were committed")
-    return entries
-
-
-def _apply_part(objects: Objects, key: bytes, part: Part, entries: Entries) -> None:
-    cipher = FrameCipher(objects.context, key, part.object)
-    stored = objects.read_frames(object_path(part.object), part.length)
-    for _, items in cipher.open(stored, part.tag):
+    for _, items in directory_frames(objects, inode_id, head):
         for name, entry in items:
             if not name:
                 continue
@@ -71,3 +59,15 @@ def _apply_part(objects: Objects, key: bytes, part: Part, entries: Entries) -> N
                 entries[name] = entry
             else:
                 entries.pop(name, None)
+    if len(entries) != head.entries:
+        raise Damaged(f"directory {inode_id} has {len(entries)} entries where {head.entries} were committed")
+    return entries
+
+
+def directory_frames(objects: Objects, inode_id: int, head: Head) -> Iterator[tuple[int, Items]]:
+    """(generation, items) of each frame of a directory, in order; raises Damaged. Safe in any thread."""
+    key = objects.context.unwrap_file_key(inode_id, head.wrapped_key).key
+    for part in (head.base, head.delta):
+        if part is not None:
+            stored = objects.read_frames(object_path(part.object), part.length)
+            yield from FrameCipher(objects.context, key, part.object).open(stored, part.tag)

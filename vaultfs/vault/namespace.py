@@ -74,7 +74,9 @@ def create(
     if is_directory and above.nlink >= MAX_LINKS:
         raise TooManyLinks("the directory has too many directories in it")
     xattrs: dict[bytes, bytes] = {}
-    if DEFAULT in above.xattrs and not stat.S_ISLNK(mode):
+    if stat.S_ISLNK(mode):
+        pass  # a link's mode says nothing
+    elif DEFAULT in above.xattrs:
         mode, xattrs = inherit(above.xattrs[DEFAULT], mode)
     else:
         mode &= ~umask

@@ -175,7 +175,8 @@ class Vault:
     ) -> Inode:
         """A new inode of any type by S_IFMT(mode); `target` is a symlink's, `rdev` a device's number.
 
-        `umask` are the bits of the mode it does not get, unless its directory has a default ACL (umask(2)).
+        `umask` are the bits of the mode it does not get, unless it is a symlink or its directory has a default ACL
+        (umask(2)).
         """
         return namespace.create(self._core, parent, name, mode, uid, gid, rdev, target, umask)
 

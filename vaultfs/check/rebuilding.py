@@ -8,13 +8,14 @@ from vaultfs.check.committed import CommittedTree, Place
 from vaultfs.check.lostfound import free_place, lost_and_found
 from vaultfs.check.repairstep import Step
 from vaultfs.check.salvage import LOST_AND_FOUND
-from vaultfs.check.scan import HIDDEN, FoundDirectory, Scan, own_accounts
+from vaultfs.check.scan import FoundDirectory, Scan, own_accounts
 from vaultfs.check.walker import Walker
 from vaultfs.errors import Damaged
 from vaultfs.format.constants import ROOT_ID, SHARED_ID
 from vaultfs.sealing.entries import Entry, Pointer, decode_entry, encode_entry, encode_pointer, entry_id_and_mode
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.inode import SetAttr
+from vaultfs.vault.state import HIDDEN_IDS
 
 
 def shared_ids(tree: CommittedTree) -> set[int] | None:
@@ -55,7 +56,7 @@ class Rebuilder:
         self._shared = shared_ids(tree)
         self._accounts = own_accounts(scan)
         # Those the walk did not come to may be below one of these: an old entry in one must not beat a newer one.
-        unmet = (each for each in scan.directories if each not in HIDDEN and not walker.has_met(each))
+        unmet = (each for each in scan.directories if each not in HIDDEN_IDS and not walker.has_met(each))
         self._newest = _newest_entries(scan, {*directories, *unmet})
         self._claimed: set[int] = set()
         self._leftovers: list[bytes] = []

@@ -1,5 +1,6 @@
 """Mends a vault: plans what can be done, to be shown first, then does it. Nothing is destroyed, only put away."""
 
+import contextlib
 import stat
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from vaultfs.check.lostfound import bring_back, relink
 from vaultfs.check.rebuilding import Rebuilder
 from vaultfs.check.repairstep import Step
 from vaultfs.check.salvage import Salvage
-from vaultfs.check.scan import HIDDEN, Scan
+from vaultfs.check.scan import Scan
 from vaultfs.check.structure import leaf_of, load_map
 from vaultfs.check.walker import Walker
 from vaultfs.errors import Damaged, PartlySynced, StoreUnusable
@@ -24,13 +25,15 @@ from vaultfs.format.constants import (
     ROOT_SLOTS,
     SHARED_ID,
 )
-from vaultfs.format.layout import HEADER_PATH, object_name, object_path, root_slot_path
+from vaultfs.format.layout import HEADER_PATH, journal_path, object_name, object_path, root_slot_path
 from vaultfs.sealing.entries import Entry, decode_entry, decode_head
 from vaultfs.sealing.objects import ObjectHeader, seal_object_header
 from vaultfs.store.api import Store
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.inode import Inode, SetAttr
+from vaultfs.vault.recovery import journal_numbers
 from vaultfs.vault.segment import KEY_EPOCH
+from vaultfs.vault.state import HIDDEN_IDS
 
 
 class Quarantine:
@@ -53,6 +56,12 @@ class Quarantine:
             file.sync()
         finally:
             file.close()
+
+    def keep_journals(self, store: Store) -> None:
+        """Keep what the journal has, since not all of it may find its place."""
+        for path in map(journal_path, journal_numbers(store)):
+            with contextlib.suppress(FileExistsError):  # from the attempt of a moment ago
+                self.keep(store, path, _read(store, path))
 
     def _prepare(self, store: Store) -> None:
         store.make_folder(QUARANTINE_FOLDER)
@@ -99,6 +108,12 @@ class Repair:
             # With a directory unread, what seems lost may be in it: that is for another time.
             steps += [*self._orphans(), *self._links()]
         return steps
+
+    def directories_first(self) -> list[Step]:
+        """Put directories together that the changes in the journal may need, as they were when it was begun."""
+        for _ in self._walker.walk():
+            pass
+        return self._directories() if self._walker.unread else []
 
     def _owners(self) -> dict[bytes, ObjectHeader]:
         """The headers as they should be of all objects with a broken one; walks the tree."""
@@ -183,8 +198,9 @@ class Repair:
                 "finish syncing, or what is not lost would be taken for that. If the newer roots are gone for good, "
                 "--missing-too goes on without them."
             )
-        if self._walker.unread and not is_newer:
-            # Frames that are newer than the entries of these never got their root: a power cut came before that.
+        if self._walker.unread and not (is_newer and root.clean):
+            # Frames that are newer than the entries of these never got their root: a power cut came before that. What
+            # the journal of a root has comes after that root.
             scan.leave_out_after(max(self._tree.changed_at(place) for place, _ in self._walker.unread))
         return scan
 
@@ -222,7 +238,7 @@ class Repair:
         salvage = Salvage(self._tree.objects, scan, strict=not self._missing_too)
         lost = [
             inode_id for inode_id, directory in scan.directories.items()
-            if inode_id not in HIDDEN and not self._walker.has_met(inode_id) and names & set(directory.objects)
+            if inode_id not in HIDDEN_IDS and not self._walker.has_met(inode_id) and names & set(directory.objects)
         ]  # fmt: skip
         rebuilder = Rebuilder(self._tree, scan, self._walker, lost)
         steps: list[Step] = []

@@ -10,7 +10,7 @@ from itertools import chain, count
 from typing import NamedTuple
 
 from vaultfs.check.diagnosis import is_failure
-from vaultfs.check.scan import HIDDEN, Found, FoundDirectory, Scan, own_accounts
+from vaultfs.check.scan import Found, FoundDirectory, Scan, own_accounts
 from vaultfs.check.structure import leaf_of, load_map
 from vaultfs.errors import Damaged
 from vaultfs.format.constants import CHUNKS_PER_SEGMENT, INDEX_SEGMENT, KIND_CHUNK, ROOT_ID
@@ -23,7 +23,7 @@ from vaultfs.vault.inode import Inode, inode_of_entry
 from vaultfs.vault.objects import Objects
 from vaultfs.vault.readahead import read_ahead_slots
 from vaultfs.vault.segment import Segment, SlotRef
-from vaultfs.vault.state import SHARD_IDS
+from vaultfs.vault.state import HIDDEN_IDS, SHARD_IDS
 
 LOST_AND_FOUND = b"lost+found"
 
@@ -82,7 +82,7 @@ class Salvage:
         yield from self._below(b"", self._inode(ROOT_ID, top, 0o755))
         lost = [
             inode_id for inode_id in sorted(self._scan.directories)
-            if inode_id not in self._visited and inode_id not in HIDDEN
+            if inode_id not in self._visited and inode_id not in HIDDEN_IDS
         ]  # fmt: skip
         # Directories whose own account names another one that is lost as well come with that one.
         heads = [inode_id for inode_id in lost if self._scan.directories[inode_id].parent not in lost]

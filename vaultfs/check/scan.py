@@ -13,10 +13,9 @@ from vaultfs.sealing.entries import Entry, decode_entry, entry_id_and_mode
 from vaultfs.sealing.frames import FrameCipher, Items
 from vaultfs.sealing.objects import ObjectHeader, open_object_header
 from vaultfs.vault.objects import Objects
-from vaultfs.vault.state import SHARD_IDS, TOP_IDS
+from vaultfs.vault.state import HIDDEN_IDS
 
 _PARENT = struct.Struct("<Q")
-HIDDEN = {*TOP_IDS, *SHARD_IDS} - {ROOT_ID}
 
 
 Frame = tuple[int, Items]
@@ -188,6 +187,6 @@ def own_accounts(scan: Scan) -> dict[int, list[int]]:
     """By their own account, which directories are in which."""
     below: dict[int, list[int]] = {}
     for inode_id, directory in scan.directories.items():
-        if directory.name and inode_id not in HIDDEN and inode_id != ROOT_ID:
+        if directory.name and inode_id not in HIDDEN_IDS and inode_id != ROOT_ID:
             below.setdefault(directory.parent, []).append(inode_id)
     return below

@@ -51,6 +51,7 @@ class Walker:
         """Everything a user sees, then the deleted files that are still open, then the hard-link table."""
         for top in (ROOT_ID, ORPHANS_ID, SHARED_ID):
             place = Place(top, ())
+            self._seen.add(top)
             try:
                 entry = self._tree.top(top)
             except Damaged as damage:
@@ -93,20 +94,22 @@ class Walker:
                 entry = again
 
     def _report_directory(self, place: Place, entry: Entry, damage: Damaged) -> None:
+        for kind, cause, path in self._diagnose(entry) or [(Kind.CORRUPT, str(damage), "")]:
+            self._report(error(kind, f"a directory: {cause}", place.path, path))
+
+    def _diagnose(self, entry: Entry) -> list[tuple[Kind, str, str]]:
+        """(kind, cause, object) of what is wrong with a directory's objects."""
         objects = self._tree.objects
-        told = False
+        found: list[tuple[Kind, str, str]] = []
         try:
             head = decode_head(entry.content)
             key = objects.context.unwrap_file_key(entry.id, head.wrapped_key).key
-            for part in (head.base, head.delta):
-                found = diagnose_part(objects, key, part) if part is not None else None
-                if part is not None and found is not None:
-                    told = True
-                    self._report(error(found[0], f"a directory: {found[1]}", place.path, object_path(part.object)))
-        except Damaged as deeper:
-            damage = deeper
-        if not told:
-            self._report(error(Kind.CORRUPT, f"a directory: {damage}", place.path))
+            for part in filter(None, (head.base, head.delta)):
+                if diagnosis := diagnose_part(objects, key, part):
+                    found.append((*diagnosis, object_path(part.object)))
+        except Damaged as damage:
+            return [*found, (Kind.CORRUPT, str(damage), "")]
+        return found
 
     def _child(self, place: Place, encoded: bytes) -> Entry | None:
         try:
@@ -135,8 +138,19 @@ class Walker:
         try:
             return self._tree.find(place)
         except Damaged as damage:
-            self._report(error(Kind.MISSING, str(damage), place.path))
+            self._report(error(self._table_trouble(pointer.id), f"a hard-linked file: {damage}", place.path))
             return None
+
+    def _table_trouble(self, inode_id: int) -> Kind:
+        """What is wrong with the part of the hard-link table that has an inode: is it broken, or may it still come?"""
+        try:
+            for names in ((), (shard_name(shard_of(inode_id)),)):
+                entry = self._tree.find(Place(SHARED_ID, names))
+                if entry is not None and (found := self._diagnose(entry)):
+                    return found[0][0]
+        except Damaged:
+            pass
+        return Kind.CORRUPT
 
     def _shared(self, inode_id: int) -> Entry:
         shard_id = shard_of(inode_id)

@@ -8,6 +8,9 @@ from vaultfs.cli.output import Output
 def show_log(out: Output) -> None:
     """From now on, warnings of the log are warnings, and news is news unless `-q` was given."""
     root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if isinstance(handler, _Shown):  # a command that opens the vault again would say everything twice
+            root.removeHandler(handler)
     root.addHandler(_Shown(out))
     root.setLevel(logging.INFO)
 

@@ -361,6 +361,8 @@ class State:
 
 
 SHARD_IDS = range(SHARD_BASE, SHARD_BASE + SHARED_SHARDS)
+HIDDEN_IDS = frozenset({SHARED_ID, ORPHANS_ID, *SHARD_IDS})
+"""Directories that no user sees."""
 
 
 def shard_of(inode_id: int) -> int:

@@ -39,7 +39,9 @@ class OpenOptions(NamedTuple):
     """How to open a vault.
 
     With `inline_data` very small files' data goes to their directory entries, which not every vault may have.
-    `memory` is where this machine notes the generations it has seen; `progress` is told how far recovery is.
+    `memory` is where this machine notes the generations it has seen; `progress` is told how far recovery is. `mend` is
+    given the vault before the journal's changes are made again, to put directories together that they may need; those
+    that need more than that are left out then.
     """
 
     chunk_size: int = CHUNK_SIZE_DEFAULT
@@ -51,6 +53,7 @@ class OpenOptions(NamedTuple):
     memory: GenerationMemory | None = None
     settings: Settings = DEFAULTS
     progress: Progress = _nobody_watches
+    mend: "Callable[[Vault], None] | None" = None
 
 
 class Vault:
@@ -73,7 +76,9 @@ class Vault:
     @classmethod
     def open(cls, store: Store, keys: VaultKeys, options: OpenOptions = OpenOptions()) -> "Vault":  # noqa: B008
         """Open a vault, recovering it if need be; raises OpenError, Damaged and OSError."""
-        return cls(*lifecycle.open_core(store, keys, **options._asdict()))
+        mend = options.mend
+        early = None if mend is None else lambda core, checkpointer: mend(cls(core, checkpointer))
+        return cls(*lifecycle.open_core(store, keys, **(options._asdict() | {"mend": early})))
 
     def close(self) -> None:
         """Commit everything and end cleanly; raises WriteFailed if that failed (the journal has it then)."""

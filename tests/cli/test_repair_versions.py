@@ -151,6 +151,7 @@ def test_a_lost_folder_comes_back_with_all_that_is_in_it(vaultfs, vault: Path) -
     """Of those in another lost one, the names too, whichever has the lower number."""
     with opened(vault) as plain:
         plain.mkdir("first", "first/C", "x", "x/P", "a")
+        plain.inline.setxattr(plain.id("x/P"), b"user.tag", b"family")
         plain.put("first/C/large", b"C" * 200_000)
         plain.put("first/C/small", b"small")
         plain.put("x/P/large", b"P" * 200_000)
@@ -166,6 +167,8 @@ def test_a_lost_folder_comes_back_with_all_that_is_in_it(vaultfs, vault: Path) -
         f"lost+found/{number}/C/large": b"C" * 200_000,
         f"lost+found/{number}/C/small": b"small",
     }
+    with opened(vault) as plain:
+        assert plain.inline.getxattr(plain.id(f"lost+found/{number}"), b"user.tag") == b"family"
 
 
 def test_what_a_broken_hard_link_stands_beside_is_not_lost(vaultfs, vault: Path) -> None:

@@ -194,6 +194,8 @@ class Rebuilder:
             lost = lost_and_found(inline)
             made = inline.create_inode(*free_place(inline, inode_id), stat.S_IFDIR | 0o700)
             self._found[place.names] = (lost.name, made.name)
+            for name, value in attributes.xattrs.items():
+                inline.setxattr(made.id, name, value)
             inline.setattr(
                 made.id,
                 SetAttr(

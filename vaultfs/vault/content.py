@@ -79,7 +79,6 @@ class FileContent:
         self.section = b""
         # The data of chunks by their tags, read ahead of a change to a part of them.
         self.fetched: dict[bytes, bytearray] = {}
-        # Segments with slots written directly since they were last synced.
         # Segments written directly and not known to be durable, each with the last record before its last write.
         self.unsynced: dict[Segment, int] = {}
 

@@ -71,6 +71,7 @@ class Target:
         """Take everything away, mounted or not."""
         if os.path.ismount(self.path):
             subprocess.run(["umount", "--lazy", self.path], check=True)
+        _wait_until_let_go(self.store)  # what ends it may still be at work in it
         shutil.rmtree(self.folder)
 
 
@@ -88,10 +89,8 @@ class VaultTarget(Target):
         self._run("mount", self.store, self.path, "-o", "allow_other,dev,suid")
 
     def _wait_for_end(self) -> None:
-        latest = time.monotonic() + _PATIENCE
+        _wait_until_let_go(self.store)
         command = [*vaultfs_command(), "info", str(self.store)]
-        while _holders(self.store) and time.monotonic() < latest:
-            time.sleep(0.05)
         subprocess.run(command, check=True, env=vaultfs_environment(self.folder), stdout=subprocess.DEVNULL)
 
 
@@ -107,6 +106,12 @@ def _holders(store: Path) -> list[int]:
     return found
 
 
+def _wait_until_let_go(store: Path) -> None:
+    latest = time.monotonic() + _PATIENCE
+    while _holders(store) and time.monotonic() < latest:
+        time.sleep(0.05)
+
+
 class GocryptfsTarget(Target):
     """A gocryptfs filesystem, made as its users make it."""
 
@@ -120,9 +125,7 @@ class GocryptfsTarget(Target):
         self._run("-allow_other", "-suid", "-dev", "-acl", self.store, self.path)
 
     def _wait_for_end(self) -> None:
-        latest = time.monotonic() + _PATIENCE
-        while _holders(self.store) and time.monotonic() < latest:
-            time.sleep(0.05)
+        _wait_until_let_go(self.store)
 
 
 class PlainTarget(Target):

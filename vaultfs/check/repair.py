@@ -1,6 +1,5 @@
 """Mends a vault: plans what can be done, to be shown first, then does it. Nothing is destroyed, only put away."""
 
-import contextlib
 import stat
 import time
 from collections.abc import Iterator
@@ -25,13 +24,12 @@ from vaultfs.format.constants import (
     ROOT_SLOTS,
     SHARED_ID,
 )
-from vaultfs.format.layout import HEADER_PATH, journal_path, object_name, object_path, root_slot_path
+from vaultfs.format.layout import HEADER_PATH, object_name, object_path, root_slot_path
 from vaultfs.sealing.entries import Entry, decode_entry, decode_head
 from vaultfs.sealing.objects import ObjectHeader, seal_object_header
 from vaultfs.store.api import Store
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.inode import Inode, SetAttr
-from vaultfs.vault.recovery import journal_numbers
 from vaultfs.vault.segment import KEY_EPOCH
 from vaultfs.vault.state import HIDDEN_IDS
 
@@ -56,12 +54,6 @@ class Quarantine:
             file.sync()
         finally:
             file.close()
-
-    def keep_journals(self, store: Store) -> None:
-        """Keep what the journal has, since not all of it may find its place."""
-        for path in map(journal_path, journal_numbers(store)):
-            with contextlib.suppress(FileExistsError):  # from the attempt of a moment ago
-                self.keep(store, path, _read(store, path))
 
     def _prepare(self, store: Store) -> None:
         store.make_folder(QUARANTINE_FOLDER)
@@ -108,12 +100,6 @@ class Repair:
             # With a directory unread, what seems lost may be in it: that is for another time.
             steps += [*self._orphans(), *self._links()]
         return steps
-
-    def directories_first(self) -> list[Step]:
-        """Put directories together that the changes in the journal may need, as they were when it was begun."""
-        for _ in self._walker.walk():
-            pass
-        return self._directories() if self._walker.unread else []
 
     def _owners(self) -> dict[bytes, ObjectHeader]:
         """The headers as they should be of all objects with a broken one; walks the tree."""
@@ -198,9 +184,8 @@ class Repair:
                 "finish syncing, or what is not lost would be taken for that. If the newer roots are gone for good, "
                 "--missing-too goes on without them."
             )
-        if self._walker.unread and not (is_newer and root.clean):
-            # Frames that are newer than the entries of these never got their root: a power cut came before that. What
-            # the journal of a root has comes after that root.
+        if self._walker.unread and not is_newer:
+            # Frames that are newer than the entries of these never got their root: a power cut came before that.
             scan.leave_out_after(max(self._tree.changed_at(place) for place, _ in self._walker.unread))
         return scan
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,17 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """How to open a vault; `cipher_backend` None is the default one, `journal_dir` None the store itself.
-
-    `mend` is as in `vaultfs.vault.vault.OpenOptions`.
-    """
+    """How to open a vault; `cipher_backend` None is the default one, `journal_dir` None the store itself."""
 
     read_only: bool = False
     accept_rollback: bool = False
     accept_damage: bool = False
     cipher_backend: CipherBackend | None = None
     journal_dir: Path | None = None
-    mend: "Callable[[Vault], None] | None" = None
 
 
 def store_path(text: str) -> Path:
@@ -110,7 +106,6 @@ def opened(path: Path, unlocked: "Unlocked", choices: Choices, out: Output) -> I
         accept_rollback=choices.accept_rollback,
         accept_damage=choices.accept_damage,
         memory=GenerationMemory.default(vault_id),
-        mend=choices.mend,
     )
     # What is left of it after a crash has to be replayed first, which may take some seconds.
     recovery = ProgressLine(out, "Recovery", "changes")

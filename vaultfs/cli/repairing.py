@@ -14,7 +14,7 @@ from vaultfs.cli import keychanges, opening, vaultpaths
 from vaultfs.cli.interrupts import BetweenChanges
 from vaultfs.cli.output import Output
 from vaultfs.cli.progress import ProgressLine
-from vaultfs.errors import Damaged, Interrupted, JournalDamaged, LockedElsewhere, NoSpace, PartlySynced
+from vaultfs.errors import Damaged, Interrupted, LockedElsewhere, NoSpace, PartlySynced
 
 if TYPE_CHECKING:
     from vaultfs.check.committed import CommittedTree
@@ -22,11 +22,8 @@ if TYPE_CHECKING:
     from vaultfs.check.repairstep import Step
     from vaultfs.keys.header import Unlocked
     from vaultfs.keys.headerfile import LoadedHeader
-    from vaultfs.sealing.roots import SealedRoot
     from vaultfs.store.api import Store
     from vaultfs.vault.vault import Vault
-
-_CHANGED = "The vault was changed after it was checked, so the plan is not good for it; try again."
 
 
 class Place(NamedTuple):
@@ -77,56 +74,9 @@ def settle(place: Place, findings: "list[Finding]", out: Output, *, ask: bool, m
     with BetweenChanges() as interrupts:
         _in_store(place, [partial(copy_root, path=path) for path in missing], interrupts)
         interrupts.check()
-    try:
-        _open_and_close(place, out, None)
-    except JournalDamaged:
-        if not _mend_first(place, findings, out, ask=ask, missing_too=missing_too):
-            raise
-    return True
-
-
-def _open_and_close(place: Place, out: Output, mend: "Callable[[Vault], None] | None") -> None:
-    choices = opening.Choices(journal_dir=place.journal_dir, mend=mend)
-    with opening.opened(place.path, place.unlocked, choices, out) as vault:
+    with opening.opened(place.path, place.unlocked, opening.Choices(journal_dir=place.journal_dir), out) as vault:
         vault.close()
-
-
-def _mend_first(place: Place, findings: "list[Finding]", out: Output, *, ask: bool, missing_too: bool) -> bool:
-    """Put directories together, make the changes in the journal, and commit both as one; False if none is broken."""
-    from vaultfs.check.repair import Quarantine, Repair
-    from vaultfs.vault.inline import Inline
-
-    with vaultpaths.committed(*place) as tree:
-        root = tree.open()
-        repair = Repair(tree, findings, zeros=False, missing_too=missing_too)
-        steps = repair.directories_first()
-    if not any(step.vault is not None for step in steps):
-        return False
-    for step in steps:
-        out.result(f"repair: {step.text}")
-    if ask and not out.confirm("These come first: what waits in the vault's journal changes something in them."):
-        raise Interrupted("Nothing was changed.")
-
-    def mend(vault: "Vault") -> None:
-        if _newest_root(vault.store, place).tag != root.tag:
-            raise LockedElsewhere(_CHANGED)
-        # Should some change need more than these directories have, it is not gone for good.
-        Quarantine().keep_journals(vault.store)
-        inline = Inline(vault, _refuse_to_commit)
-        for step in steps:
-            if step.vault is not None:
-                step.vault(inline)
-
-    _open_and_close(place, out, mend)
-    with BetweenChanges() as interrupts:
-        _in_store(place, [step.after for step in steps if step.after is not None], interrupts)
-        interrupts.check()
     return True
-
-
-def _refuse_to_commit() -> None:
-    """Without what waits in the journal nothing may be committed."""
-    raise NoSpace("more directories are broken than can be put together at once")
 
 
 def _may_come(finding: "Finding") -> bool:
@@ -203,19 +153,15 @@ def carry_out(place: Place, plan: Plan, out: Output, *, ask: bool) -> None:
 
 
 def _refuse_if_changed(store: "Store", place: Place, plan: Plan) -> None:
-    sealed = _newest_root(store, place)
-    if sealed.tag != plan.root or not sealed.root.clean:
-        raise LockedElsewhere(_CHANGED)
-
-
-def _newest_root(store: "Store", place: Place) -> "SealedRoot":
     from vaultfs.check.committed import CommittedTree
 
     tree = CommittedTree(store, place.unlocked.keys, place.unlocked.header.chunk_size)
     try:
-        return tree.open()
+        sealed = tree.open()
     finally:
         tree.close()
+    if sealed.tag != plan.root or not sealed.root.clean:
+        raise LockedElsewhere("The vault was changed after it was checked, so the plan is not good for it; try again.")
 
 
 def _in_store(place: Place, actions: "list[Callable[[Store], None]]", interrupts: BetweenChanges) -> None:

@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import stat
-from collections.abc import Callable
 from dataclasses import replace
 
 from vaultfs.crypto.aead import random_bytes
@@ -123,11 +122,8 @@ def open_core(
     memory: GenerationMemory | None,
     settings: Settings,
     progress: Progress,
-    mend: Callable[[Core, Checkpointer], None] | None,
 ) -> tuple[Core, Checkpointer]:
     """Open a vault, recovering it if it did not end cleanly; read-only that happens in memory alone.
-
-    `mend` is called before the journal's changes are made again, and those that cannot be made are left out then.
 
     Raises OpenError subclasses (PartlySynced, RollbackRefused, JournalDamaged), Damaged and OSError.
     """
@@ -148,9 +144,7 @@ def open_core(
     core.header_epoch = max(header_epoch, latest.root.epoch)
     checkpointer = Checkpointer(core, memory)
     opening = _Opening(core, checkpointer, latest.root, accept_damage)
-    if mend is not None:
-        mend(core, checkpointer)
-    opening.replay(progress, tolerant=mend is not None)
+    opening.replay(progress)
     if read_only:
         checkpointer.remember()
     else:
@@ -224,8 +218,8 @@ class _Opening:
         self._journals: JournalRecords | None = None
         self._kept: set[bytes] = set()
 
-    def replay(self, progress: Progress, *, tolerant: bool) -> None:
-        """Apply what the journals hold, if the last root needs them; if `tolerant`, without what cannot be applied."""
+    def replay(self, progress: Progress) -> None:
+        """Apply what the journals hold, if the last root needs them."""
         if self._root.clean:
             return
         core = self._core
@@ -250,13 +244,12 @@ class _Opening:
             log.warning("changes are left out: %s", journals.damaged)
         self._journals = journals
         consent = self._accept_damage or bool(core.read_only_reason)
-        replay = Replay(core.state, journals.records, tolerant=tolerant or consent)
+        replay = Replay(core.state, journals.records, tolerant=consent)
         try:
             replay.run(progress)
         except Damaged as error:
             raise JournalDamaged(
-                f"{error}; `vaultfs check --repair` mends what can be mended first; mount with --read-only to look, or "
-                "with --accept-damage to go on without such changes"
+                f"{error}; mount with --read-only to look, or with --accept-damage to go on without such changes"
             ) from error
         self._kept = replay.objects
         log.info(
@@ -273,7 +266,7 @@ class _Opening:
         _make_folders(core.objects.store)
         core.roots.settle()
         delete_objects(core.state, self._root.let_go)
-        numbers = journal_numbers(core.objects.store)
+        numbers = journal_numbers(core.objects)
         highest = max([self._root.journal.number, *numbers])
         self._renew_journal(highest + 1)
         self._purge_orphans()

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
-from vaultfs.errors import Damaged, JournalDamaged, NotFound, PartlySynced, VaultfsError
+from vaultfs.errors import Damaged, JournalDamaged, NotFound, PartlySynced
 from vaultfs.format.constants import (
     CHUNKS_PER_SEGMENT,
     JOURNAL_HEADER_SIZE,
@@ -28,12 +28,10 @@ from vaultfs.sealing.journal import (
 from vaultfs.sealing.maps import MapEntry
 from vaultfs.sealing.records import Direct, Record, Rename, Synced, Truncate, Write, decode_record
 from vaultfs.sealing.roots import JournalStart
-from vaultfs.store.api import Store
 from vaultfs.vault.apply import RENAME_EXCHANGE, apply
 from vaultfs.vault.content import read_chunk
 from vaultfs.vault.objects import Objects
 from vaultfs.vault.segment import Segment, SlotRef
-from vaultfs.vault.standins import StandIns
 from vaultfs.vault.state import State
 from vaultfs.vault.waits import resolve
 
@@ -61,10 +59,10 @@ class JournalRecords(NamedTuple):
     damaged: str
 
 
-def journal_numbers(store: Store) -> list[int]:
+def journal_numbers(objects: Objects) -> list[int]:
     """The numbers of all journal files in the store."""
     numbers: list[int] = []
-    for name in store.names(JOURNAL_FOLDER):
+    for name in objects.store.names(JOURNAL_FOLDER):
         if len(name) == 8 and all(digit in "0123456789abcdef" for digit in name):
             numbers.append(int(name, 16))
     return sorted(numbers)
@@ -72,7 +70,7 @@ def journal_numbers(store: Store) -> list[int]:
 
 def read_journals(objects: Objects, start: JournalStart) -> JournalRecords:
     """Read the journals that follow a root; raises PartlySynced if the first is missing, Damaged if it is broken."""
-    numbers = journal_numbers(objects.store)
+    numbers = journal_numbers(objects)
     if start.number not in numbers:
         raise PartlySynced(
             f"journal {journal_path(start.number)} is missing, so the last changes are; "
@@ -176,7 +174,7 @@ class Replay:
     def __init__(self, state: State, records: list[tuple[int, Record]], *, tolerant: bool) -> None:
         self._state = state
         self._records = records
-        self._stand_ins = StandIns(state, records) if tolerant else None
+        self._tolerant = tolerant
         self._covered: dict[int, int] = {}
         for _, record in records:
             if isinstance(record, Synced):
@@ -201,23 +199,13 @@ class Replay:
                     return
                 self._replay(sequence, record)
             except (Damaged, NotFound) as error:
-                self._replay_without(sequence, record, error)
+                if not self._tolerant:
+                    raise Damaged(f"a change cannot be made again: {error}") from error
+                log.warning("a change is left out: %s", error)
+                if isinstance(record, Write):
+                    # Nothing reaches them then, but a repair may bring back what is in them.
+                    self.objects.update(direct.object for direct in record.direct)
             self.applied += 1
-
-    def _replay_without(self, sequence: int, record: Record, error: VaultfsError) -> None:
-        """Go on where a record cannot be applied: with a stand-in for what it lacks, or else without it."""
-        if self._stand_ins is None:
-            raise Damaged(f"a change cannot be made again: {error}") from error
-        try:
-            if self._stand_ins.make(record):
-                self._replay(sequence, record)
-                return
-        except (Damaged, NotFound) as deeper:
-            error = deeper
-        log.warning("a change is left out: %s", error)
-        if isinstance(record, Write):
-            # Nothing reaches them then, but a repair may bring back what is in them.
-            self.objects.update(direct.object for direct in record.direct)
 
     def _replay(self, sequence: int, record: Record) -> None:
         if isinstance(record, Write):

@@ -160,7 +160,7 @@ def outdated_parts(objects: Objects) -> list[str]:
         stored = _read(objects, path)
         if stored is not None and is_outdated_root(context, stored):
             found.append(path)
-    for number in journal_numbers(objects.store):
+    for number in journal_numbers(objects):
         path = journal_path(number)
         stored = _read(objects, path, JOURNAL_HEADER_SIZE)
         if stored is not None and is_outdated_journal(context, number, stored):

@@ -39,9 +39,7 @@ class OpenOptions(NamedTuple):
     """How to open a vault.
 
     With `inline_data` very small files' data goes to their directory entries, which not every vault may have.
-    `memory` is where this machine notes the generations it has seen; `progress` is told how far recovery is. `mend` is
-    given the vault before the journal's changes are made again, to put directories together that they may need; those
-    that need more than that are left out then.
+    `memory` is where this machine notes the generations it has seen; `progress` is told how far recovery is.
     """
 
     chunk_size: int = CHUNK_SIZE_DEFAULT
@@ -53,7 +51,6 @@ class OpenOptions(NamedTuple):
     memory: GenerationMemory | None = None
     settings: Settings = DEFAULTS
     progress: Progress = _nobody_watches
-    mend: "Callable[[Vault], None] | None" = None
 
 
 class Vault:
@@ -76,9 +73,7 @@ class Vault:
     @classmethod
     def open(cls, store: Store, keys: VaultKeys, options: OpenOptions = OpenOptions()) -> "Vault":  # noqa: B008
         """Open a vault, recovering it if need be; raises OpenError, Damaged and OSError."""
-        mend = options.mend
-        early = None if mend is None else lambda core, checkpointer: mend(cls(core, checkpointer))
-        return cls(*lifecycle.open_core(store, keys, **(options._asdict() | {"mend": early})))
+        return cls(*lifecycle.open_core(store, keys, **options._asdict()))
 
     def close(self) -> None:
         """Commit everything and end cleanly; raises WriteFailed if that failed (the journal has it then)."""

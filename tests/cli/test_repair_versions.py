@@ -379,6 +379,92 @@ def test_what_changes_that_were_given_up_had_written_comes_back(vaultfs, vault: 
     assert (tmp_path / "salvaged" / "lost+found-2").is_dir(), done
 
 
+def replace_from_a_broken_folder(plain: Plain) -> None:
+    """A file goes to the broken folder R, and another one comes in its place."""
+    plain.move("logs/app", "R/app")
+    plain.move("logs/app.new", "logs/app")
+
+
+def make_anew_after_a_move(plain: Plain) -> None:
+    plain.move("logs/app", "R/app")
+    plain.put("logs/app", b"N" * 100_000)
+
+
+def link_after_a_move(plain: Plain) -> None:
+    plain.move("logs/app", "R/app")
+    plain.link("logs/app.new", "logs/app")
+
+
+def delete_after_a_move(plain: Plain) -> None:
+    plain.link("logs/app", "R/app")
+    plain.inline.unlink(*plain.place("logs/app"))
+
+
+def remove_the_folder_after_a_move(plain: Plain) -> None:
+    plain.move("logs/app", "R/app")
+    plain.move("logs/app.new", "app.new")
+    plain.inline.rmdir(*plain.place("logs"))
+
+
+def remove_the_broken_folder(plain: Plain) -> None:
+    plain.move("R/one", "one")
+    plain.move("logs/app", "R/app")
+    plain.move("R", "logs/app")
+    plain.move("logs/app/app", "app")
+    for name in ("two", "last"):
+        plain.inline.unlink(*plain.place(f"logs/app/{name}"))
+    plain.inline.rmdir(*plain.place("logs/app"))
+
+
+def close_a_file_both_of_whose_names_are_gone(plain: Plain) -> None:
+    plain.link("logs/app", "R/app")
+    number = plain.id("logs/app")
+    plain.vault.open_inode(number)
+    plain.inline.unlink(*plain.place("logs/app"))
+    plain.inline.unlink(*plain.place("R/app"))
+    plain.inline.release(number)
+
+
+def move_a_folder_below_its_own(plain: Plain) -> None:
+    plain.mkdir("a", "a/b")
+    plain.put("a/b/f", b"f")
+    plain.move("a/b", "R/b")
+    plain.move("a", "R/b/a")
+
+
+@pytest.mark.expects_log("a change is left out")
+@pytest.mark.parametrize(
+    "change",
+    [
+        replace_from_a_broken_folder, make_anew_after_a_move, link_after_a_move, delete_after_a_move,
+        remove_the_folder_after_a_move, remove_the_broken_folder, close_a_file_both_of_whose_names_are_gone,
+        move_a_folder_below_its_own,
+    ],
+)  # fmt: skip
+def test_nothing_is_deleted_behind_a_change_that_is_left_out(
+    vaultfs, vault: Path, change: Callable[[Plain], None]
+) -> None:
+    """What was moved to a broken folder is where it was, and something else may be to come there."""
+    with opened(vault) as plain:
+        plain.mkdir("R", "logs")
+        plain.put("R/one", b"1" * 20_000)
+        plain.put("R/two", b"two")
+        plain.put("logs/app", b"A" * 100_000)
+        plain.put("logs/app.new", b"N" * 100_000)
+        plain.commit()
+        plain.put("R/last", b"last")
+    with opened(vault, killed=True) as plain:
+        change(plain)
+    break_frame(vault, "R", -1)
+    expected = {b"A" * 100_000, b"N" * 100_000}
+    assert expected <= set(contents(vaultfs, vault, code=26).values())  # read-only, in memory
+    with opened(vault, accept_damage=True) as plain:
+        pass
+    assert [path.name[:8] for path in (vault / "quarantine").iterdir()] == ["journal-"]
+    found = mended(vaultfs, vault)
+    assert expected | {b"1" * 20_000, b"two"} <= set(found.values())
+
+
 @pytest.mark.parametrize(("broken", "kind", "code"), [("flipped", "corrupt", 26), ("missing", "missing", 42)])
 def test_only_a_table_of_hard_links_that_may_still_come_is_waited_for(
     vaultfs, vault: Path, broken: str, kind: str, code: int
@@ -435,6 +521,36 @@ def test_what_a_disk_does_not_read_today_is_not_taken_for_lost(vaultfs, vault: P
     assert "copy it to a sound disk first" in done.err
     found = mended(vaultfs, vault)
     assert sorted(found.values()) == ([b"L" * 300_000] if what == "file" else [b"L" * 300_000, b"small"])
+
+
+_EIO_IN_CACHE = """
+preadv = os.preadv
+def preadv_or_fail(fd, buffers, offset, *flags):
+    if os.fstat(fd).st_ino == bad and offset <= 150 < offset + sum(map(len, buffers)):
+        raise OSError(errno.EIO, "Input/output error")
+    return preadv(fd, buffers, offset, *flags)
+os.preadv = preadv_or_fail
+"""
+
+
+@pytest.mark.parametrize("how", ["missing", "failing"])
+def test_no_change_is_given_up_for_a_chunk_that_is_not_there_today(
+    vaultfs, vault: Path, tmp_path: Path, how: str
+) -> None:
+    with opened(vault) as plain:
+        plain.put("large", b"L" * 300_000)
+    large = max((vault / "objects").rglob("*"), key=lambda found: found.stat().st_size)
+    with opened(vault, killed=True) as plain:
+        plain.inline.write(plain.id("large"), 100, b"synced")
+    (tmp_path / "nothing").mkdir()
+    if how == "missing":
+        large.rename(tmp_path / "away")
+    first = (_EIO + _EIO_IN_CACHE) % large.stat().st_ino if how == "failing" else ""
+    done = vaultfs("import", tmp_path / "nothing", f"{vault}:/new", stdin=PASSWORD, first=first)
+    assert done.code == 45, done
+    if how == "missing":
+        (tmp_path / "away").rename(large)
+    assert contents(vaultfs, vault)["large"] == b"L" * 100 + b"synced" + b"L" * 299_894
 
 
 def test_what_a_disk_does_not_read_a_second_time_is_not_given_up(vaultfs, vault: Path) -> None:

@@ -31,15 +31,6 @@ def object_size(objects: Objects, path: str) -> int | Diagnosis:
         return Kind.CORRUPT, f"the object cannot be read: {error.strerror}"
 
 
-def is_failure(error: Exception) -> bool:
-    """Whether a store or its disk fails, and not what is in it: an object that is missing or none at all is no failure.
-
-    `error` is an OSError, or a Damaged that was made of one.
-    """
-    cause = error if isinstance(error, OSError) else error.__cause__
-    return isinstance(cause, OSError) and cause.errno not in (errno.ENOENT, errno.EINVAL)
-
-
 def diagnose_slot(objects: Objects, segment: Segment, entry: MapEntry, kind: bytes = KIND_CHUNK) -> Diagnosis:
     """Why the slot a map entry names does not verify."""
     size = object_size(objects, segment.path)

@@ -17,6 +17,7 @@ from vaultfs.format.layout import (
     JOURNAL_FOLDER,
     LOCK_PATH,
     OBJECTS_FOLDER,
+    QUARANTINE_FOLDER,
     object_folders,
     object_name,
     root_slot_path,
@@ -24,8 +25,6 @@ from vaultfs.format.layout import (
 from vaultfs.sealing.journal import JournalHeader, object_name_of, open_journal_header
 from vaultfs.sealing.objects import ObjectHeader, open_object_header
 from vaultfs.sealing.roots import open_root
-
-QUARANTINE_FOLDER = "quarantine"
 
 _JOURNAL = re.compile(r"journal/[0-9a-f]{8}")
 _ROOTS = tuple(root_slot_path(slot) for slot in range(ROOT_SLOTS))

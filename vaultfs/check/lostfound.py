@@ -3,11 +3,12 @@
 import stat
 
 from vaultfs.check.repairstep import Step
-from vaultfs.check.salvage import LOST_AND_FOUND, Salvage, numbered
+from vaultfs.check.salvage import Salvage
 from vaultfs.errors import Damaged, NotFound
 from vaultfs.format.constants import ROOT_ID
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.inode import Inode
+from vaultfs.vault.keeping import LOST_AND_FOUND, numbered
 
 
 def bring_back(salvage: Salvage, inode: Inode, used: int) -> Step:

@@ -7,7 +7,6 @@ from contextlib import suppress
 from vaultfs.check.committed import CommittedTree, Place
 from vaultfs.check.lostfound import free_place, lost_and_found
 from vaultfs.check.repairstep import Step
-from vaultfs.check.salvage import LOST_AND_FOUND
 from vaultfs.check.scan import FoundDirectory, Scan, own_accounts
 from vaultfs.check.walker import Walker
 from vaultfs.errors import Damaged
@@ -15,6 +14,7 @@ from vaultfs.format.constants import ROOT_ID, SHARED_ID
 from vaultfs.sealing.entries import Entry, Pointer, decode_entry, encode_entry, encode_pointer, entry_id_and_mode
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.inode import SetAttr
+from vaultfs.vault.keeping import LOST_AND_FOUND
 from vaultfs.vault.state import HIDDEN_IDS
 
 

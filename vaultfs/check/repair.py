@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from vaultfs.check.committed import CommittedTree, Place
 from vaultfs.check.data import header_trouble
 from vaultfs.check.findings import UNSYNCED, Finding, Kind
-from vaultfs.check.listing import QUARANTINE_FOLDER
 from vaultfs.check.lostfound import bring_back, relink
 from vaultfs.check.rebuilding import Rebuilder
 from vaultfs.check.repairstep import Step
@@ -24,10 +23,10 @@ from vaultfs.format.constants import (
     ROOT_SLOTS,
     SHARED_ID,
 )
-from vaultfs.format.layout import HEADER_PATH, object_name, object_path, root_slot_path
+from vaultfs.format.layout import HEADER_PATH, QUARANTINE_FOLDER, object_name, object_path, root_slot_path
 from vaultfs.sealing.entries import Entry, decode_entry, decode_head
 from vaultfs.sealing.objects import ObjectHeader, seal_object_header
-from vaultfs.store.api import Store
+from vaultfs.store.api import Store, read_file
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.inode import Inode, SetAttr
 from vaultfs.vault.segment import KEY_EPOCH
@@ -125,14 +124,14 @@ class Repair:
     def _root(self, path: str) -> Step:
         def write(store: Store) -> None:
             if store.exists(path):
-                self._quarantine.keep(store, path, _read(store, path))
+                self._quarantine.keep(store, path, read_file(store, path))
             copy_root(store, path)
 
         return Step(f"{path}: write it anew from the other root", before=write)
 
     def _header(self, path: str, name: bytes, header: ObjectHeader) -> Step:
         def write(store: Store) -> None:
-            self._quarantine.keep(store, f"{path}.header", _read(store, path)[:OBJECT_HEADER_SIZE])
+            self._quarantine.keep(store, f"{path}.header", read_file(store, path)[:OBJECT_HEADER_SIZE])
             stored = seal_object_header(self._tree.objects.context, name, header, KEY_EPOCH)
             _write(store, path, stored, cut=False)
 
@@ -288,18 +287,10 @@ def _objects_of(tree: CommittedTree, entry: Entry) -> Iterator[tuple[bytes, int,
 def copy_root(store: Store, path: str) -> None:
     """Write a root slot anew, from the other one."""
     (other,) = (each for each in map(root_slot_path, range(ROOT_SLOTS)) if each != path)
-    data = _read(store, other)
+    data = read_file(store, other)
     if not store.exists(path):
         store.create(path).close()
     _write(store, path, data)
-
-
-def _read(store: Store, path: str) -> bytes:
-    file = store.open(path)
-    try:
-        return file.read(file.size(), 0)
-    finally:
-        file.close()
 
 
 def _write(store: Store, path: str, data: bytes, *, cut: bool = True) -> None:

@@ -6,10 +6,8 @@ Nothing here can tell whether what is found is the newest, or was deleted: that 
 import stat
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import chain, count
 from typing import NamedTuple
 
-from vaultfs.check.diagnosis import is_failure
 from vaultfs.check.scan import Found, FoundDirectory, Scan, own_accounts
 from vaultfs.check.structure import leaf_of, load_map
 from vaultfs.errors import Damaged
@@ -18,14 +16,14 @@ from vaultfs.format.layout import object_path, slot_offset, slot_size
 from vaultfs.sealing.entries import Entry, Pointer, decode_entry
 from vaultfs.sealing.maps import MapEntry
 from vaultfs.sealing.slots import SlotCipher, stored_slot_size
+from vaultfs.store.api import is_failure
 from vaultfs.vault.content import read_chunk
 from vaultfs.vault.inode import Inode, inode_of_entry
+from vaultfs.vault.keeping import LOST_AND_FOUND, numbered
 from vaultfs.vault.objects import Objects
 from vaultfs.vault.readahead import read_ahead_slots
 from vaultfs.vault.segment import Segment, SlotRef
 from vaultfs.vault.state import HIDDEN_IDS, SHARD_IDS
-
-LOST_AND_FOUND = b"lost+found"
 
 Loss = Callable[[int, int, str], None]
 Start = Callable[[Callable[[], None]], None]
@@ -36,11 +34,6 @@ _LEAD = 128
 _PART = 32
 
 Newest = Callable[[int, int | None], Iterator[tuple[int, bytes]]]
-
-
-def numbered(name: bytes) -> Iterator[bytes]:
-    """A name, then the same with numbers behind it, from 2 on: for what must not meet something that is there."""
-    return chain((name,), (b"%b-%d" % (name, number) for number in count(2)))
 
 
 class Salvaged(NamedTuple):

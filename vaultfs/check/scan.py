@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
-from vaultfs.check.diagnosis import is_failure
 from vaultfs.errors import Damaged
 from vaultfs.format.constants import OBJECT_DIRECTORY, OBJECT_HEADER_SIZE, OBJECT_SEGMENT, ROOT_ID
 from vaultfs.format.layout import object_folders, object_name, object_path
 from vaultfs.sealing.entries import Entry, decode_entry, entry_id_and_mode
 from vaultfs.sealing.frames import FrameCipher, Items
 from vaultfs.sealing.objects import ObjectHeader, open_object_header
+from vaultfs.store.api import is_failure
 from vaultfs.vault.objects import Objects
 from vaultfs.vault.state import HIDDEN_IDS
 

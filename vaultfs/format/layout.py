@@ -12,6 +12,7 @@ LOCK_PATH = "lock"
 JOURNAL_FOLDER = "journal"
 OBJECTS_FOLDER = "objects"
 BALLAST_PATH = "journal/ballast"
+QUARANTINE_FOLDER = "quarantine"
 
 
 def object_path(name: bytes) -> str:

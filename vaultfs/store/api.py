@@ -5,6 +5,7 @@ Offsets and sizes are bytes. Every method may raise `OSError` with the errno of 
 none retries a failed sync. A store and its files may be used from several threads at once.
 """
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -132,3 +133,21 @@ class Store(Protocol):
     def close(self) -> None:
         """Release the store; open objects stay usable."""
         ...
+
+
+def read_file(store: Store, path: str) -> bytes:
+    """All of a stored file; raises OSError."""
+    file = store.open(path)
+    try:
+        return file.read(file.size(), 0)
+    finally:
+        file.close()
+
+
+def is_failure(error: Exception) -> bool:
+    """Whether a store or its disk fails, and not what is in it: an object that is missing or none at all is no failure.
+
+    `error` is an OSError, or a Damaged that was made of one.
+    """
+    cause = error if isinstance(error, OSError) else error.__cause__
+    return isinstance(cause, OSError) and cause.errno not in (errno.ENOENT, errno.EINVAL)

@@ -166,6 +166,8 @@ def _drop_link(state: State, inode: Inode, time: int, purge: bool) -> None:
 def _purge(state: State, inode: Inode) -> None:
     orphans = state.changed_directory(ORPHANS_ID)
     shard = state.changed_directory(inode.parent) if inode.shared else None
+    if orphans.find(hidden_name(inode.id)) is None:
+        raise Damaged("a journal record purges an inode that still has its name")
     orphans.remove(hidden_name(inode.id))
     if shard is not None:
         shard.remove(inode.name)

@@ -28,6 +28,7 @@ from vaultfs.format.constants import (
 from vaultfs.format.layout import (
     JOURNAL_FOLDER,
     OBJECTS_FOLDER,
+    QUARANTINE_FOLDER,
     journal_path,
     object_folder,
     object_folders,
@@ -39,7 +40,7 @@ from vaultfs.sealing.context import SealingContext
 from vaultfs.sealing.entries import Entry, decode_entry, encode_entry
 from vaultfs.sealing.records import Purge
 from vaultfs.sealing.roots import JournalStart, Root, SealedRoot
-from vaultfs.store.api import Store
+from vaultfs.store.api import Store, read_file
 from vaultfs.store.handles import HandleCache, descriptor_limit
 from vaultfs.vault.apply import apply
 from vaultfs.vault.checkpoint import delete_objects
@@ -217,6 +218,7 @@ class _Opening:
         self._accept_damage = accept_damage
         self._journals: JournalRecords | None = None
         self._kept: set[bytes] = set()
+        self._left_out = False
 
     def replay(self, progress: Progress) -> None:
         """Apply what the journals hold, if the last root needs them."""
@@ -252,6 +254,7 @@ class _Opening:
                 f"{error}; mount with --read-only to look, or with --accept-damage to go on without such changes"
             ) from error
         self._kept = replay.objects
+        self._left_out = replay.left_out
         log.info(
             "recovered %d of %d changes from the journal, since the vault was not closed the last time",
             replay.applied,
@@ -268,6 +271,8 @@ class _Opening:
         delete_objects(core.state, self._root.let_go)
         numbers = journal_numbers(core.objects)
         highest = max([self._root.journal.number, *numbers])
+        if self._left_out:
+            self._keep_journals(numbers)
         self._renew_journal(highest + 1)
         self._purge_orphans()
         # A root that knows the header's epoch makes older headers, and the passwords in them, be refused.
@@ -276,6 +281,22 @@ class _Opening:
         for number in numbers:
             core.objects.store.delete(journal_path(number))
         core.space.keep_ballast()
+
+    def _keep_journals(self, numbers: list[int]) -> None:
+        """Put copies away of journals that have changes which were left out: nothing else has them."""
+        store = self._core.objects.store
+        store.make_folder(QUARANTINE_FOLDER)
+        for number in numbers:
+            path = f"{QUARANTINE_FOLDER}/{journal_path(number).replace('/', '-')}"
+            if store.exists(path):
+                store.delete(path)  # a copy by an opening that did not get to its end
+            stored, file = read_file(store, journal_path(number)), store.create(path)
+            try:
+                file.write([stored], 0)
+                file.sync()
+            finally:
+                file.close()
+        store.sync_folder(QUARANTINE_FOLDER)
 
     def _renew_journal(self, number: int) -> None:
         """A recovered journal is never appended to: go on in a new one, with the old one's last number and tag."""

@@ -28,8 +28,10 @@ from vaultfs.sealing.journal import (
 from vaultfs.sealing.maps import MapEntry
 from vaultfs.sealing.records import Direct, Record, Rename, Synced, Truncate, Write, decode_record
 from vaultfs.sealing.roots import JournalStart
+from vaultfs.store.api import is_failure, read_file
 from vaultfs.vault.apply import RENAME_EXCHANGE, apply
 from vaultfs.vault.content import read_chunk
+from vaultfs.vault.keeping import Keeper
 from vaultfs.vault.objects import Objects
 from vaultfs.vault.segment import Segment, SlotRef
 from vaultfs.vault.state import State
@@ -83,7 +85,7 @@ def read_journals(objects: Objects, start: JournalStart) -> JournalRecords:
         # A gap does not end the search: what lies behind it may know that more had been synced.
         if number not in numbers:
             continue
-        stored = _read(objects, journal_path(number))
+        stored = read_file(objects.store, journal_path(number))
         try:
             header = open_journal_header(objects.context, number, stored)
         except Damaged:
@@ -100,14 +102,6 @@ def read_journals(objects: Objects, start: JournalStart) -> JournalRecords:
             f"journal records {reader.sequence + 1} to {reader.known_synced} had been synced and are broken or missing"
         )
     return JournalRecords(reader.records, reader.sequence, reader.tag, headers, ends, numbers[-1], damaged)
-
-
-def _read(objects: Objects, path: str) -> bytes:
-    file = objects.store.open(path)
-    try:
-        return file.read(file.size(), 0)
-    finally:
-        file.close()
 
 
 class _ChainReader:
@@ -174,7 +168,9 @@ class Replay:
     def __init__(self, state: State, records: list[tuple[int, Record]], *, tolerant: bool) -> None:
         self._state = state
         self._records = records
-        self._tolerant = tolerant
+        self._keeper = Keeper(state, records) if tolerant else None
+        # Whether something that a record changes was left as it was.
+        self.left_out = False
         self._covered: dict[int, int] = {}
         for _, record in records:
             if isinstance(record, Synced):
@@ -189,7 +185,8 @@ class Replay:
     def run(self, progress: Progress) -> None:
         """Apply all records, or those before a rename-over whose new content is not there.
 
-        Raises Damaged where something is broken that a record changes; if `tolerant`, that record is left out.
+        Raises Damaged where something is broken that a record changes; if `tolerant`, that record is left out, and
+        nothing is deleted behind it.
         """
         for sequence, record in self._records:
             progress(self.applied, len(self._records))
@@ -199,9 +196,10 @@ class Replay:
                     return
                 self._replay(sequence, record)
             except (Damaged, NotFound) as error:
-                if not self._tolerant:
+                if self._keeper is None:
                     raise Damaged(f"a change cannot be made again: {error}") from error
                 log.warning("a change is left out: %s", error)
+                self.left_out = True
                 if isinstance(record, Write):
                     # Nothing reaches them then, but a repair may bring back what is in them.
                     self.objects.update(direct.object for direct in record.direct)
@@ -219,7 +217,8 @@ class Replay:
         self._apply(record)
 
     def _apply(self, record: Record) -> None:
-        resolve(lambda: apply(self._state, record))
+        if self._keeper is None or not self.left_out or self._keeper.make_way(record):
+            resolve(lambda: apply(self._state, record))
 
     def _loses_content(self, record: Rename) -> bool:
         if record.flags & RENAME_EXCHANGE:
@@ -296,9 +295,17 @@ class Replay:
         try:
             resolve(lambda: content.fetch(chunk))
         except Damaged as error:
+            if isinstance(error.__cause__, OSError):
+                self._refuse(error)
             log.warning("chunk %d of inode %d stays unreadable, a change to it is left out: %s", chunk, inode_id, error)
+            self.left_out = True
             return False
         return True
+
+    def _refuse(self, error: Damaged) -> None:
+        """What is missing, or a disk gives no bytes for, may be there the next time: nothing is given up for that."""
+        if self._keeper is None:
+            raise error
 
     def _is_durable(self, record: Write, piece: Direct) -> bool:
         state = self._state
@@ -307,7 +314,9 @@ class Replay:
         segment = Segment(state.objects, record.inode, number, piece.object, key, created=True, leaf=b"")
         try:
             read_chunk(state.objects, piece.chunk, SlotRef(segment, MapEntry(piece.slot, piece.length, piece.tag)))
-        except Damaged:
+        except Damaged as error:
+            if is_failure(error):  # that it is missing is what is to be expected of what was not synced
+                self._refuse(error)
             return False
         return True
 

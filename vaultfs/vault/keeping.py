@@ -1,0 +1,107 @@
+"""Keeps what replay would delete once it had to leave a change out: that may have moved the very thing to safety.
+
+A journal that says "move a file into a folder, put another in its place" deletes the file if the first cannot be done
+and the second is. So whatever loses its last name behind such a change gets one in lost+found.
+"""
+
+import stat
+from collections.abc import Iterator
+from itertools import chain, count
+
+from vaultfs.errors import Damaged
+from vaultfs.format.constants import ROOT_ID
+from vaultfs.sealing.entries import Entry, encode_entry, entry_id_and_mode
+from vaultfs.sealing.records import Create, Link, Record, Rename, Unlink
+from vaultfs.vault.apply import RENAME_EXCHANGE, apply
+from vaultfs.vault.directory import Directory
+from vaultfs.vault.inode import Inode
+from vaultfs.vault.state import TOP_IDS, State
+from vaultfs.vault.waits import resolve
+
+LOST_AND_FOUND = b"lost+found"
+
+
+def numbered(name: bytes) -> Iterator[bytes]:
+    """A name, then the same with numbers behind it, from 2 on: for what must not meet something that is there."""
+    return chain((name,), (b"%b-%d" % (name, number) for number in count(2)))
+
+
+class Keeper:
+    """`records` are all that may be applied: none of the inodes they make has the number that lost+found gets."""
+
+    def __init__(self, state: State, records: list[tuple[int, Record]]) -> None:
+        self._state = state
+        self._records = records
+
+    def make_way(self, record: Record) -> bool:
+        """Keep what a record would delete or hide; False if the record has nothing more to do then. Raises Damaged."""
+        match record:
+            case Unlink(parent, time, _, name):
+                return not self._keep(parent, name, time)
+            case Rename():
+                self._refuse_unfit(record)
+                if not record.flags & RENAME_EXCHANGE:
+                    self._keep(record.new_parent, record.new_name, record.time)
+            case Link():
+                resolve(lambda: self._state.inode(record.inode))
+                self._keep(record.parent, record.name, record.time)
+            case Create(parent, time, name):
+                self._keep(parent, name, time)
+        return True
+
+    def _refuse_unfit(self, record: Rename) -> None:
+        """Damaged for a move of what is not there, or of a directory into itself, before anything makes way for it."""
+        state = self._state
+        moved = self._child(record.parent, record.name)
+        if moved is None:
+            raise Damaged("a journal record renames a name that is not there")
+        above = record.new_parent
+        while stat.S_ISDIR(moved.mode) and above not in TOP_IDS:
+            if above == moved.id:
+                raise Damaged("a journal record moves a directory into itself")
+            above = resolve(lambda above=above: state.inode(above)).parent  # type: ignore[misc]
+
+    def _child(self, parent: int, name: bytes) -> Inode | None:
+        return resolve(lambda: self._state.child(self._state.directory(parent), name))
+
+    def _keep(self, parent: int, name: bytes, time: int) -> bool:
+        """Move what has a name to lost+found, unless it has other names, or is a directory with nothing in it."""
+        inode = self._child(parent, name)
+        if inode is None or (inode.shared and inode.nlink > 1) or self._is_empty_directory(inode):
+            return False
+        lost = self._lost_and_found(time)
+        free = next(each for each in numbered(b"%d" % inode.id) if lost.find(each) is None)
+        resolve(lambda: apply(self._state, Rename(parent, lost.id, time, 0, False, name, free, b"")))
+        return True
+
+    def _is_empty_directory(self, inode: Inode) -> bool:
+        if not stat.S_ISDIR(inode.mode):
+            return False
+        try:
+            return not self._directory(inode.id).count
+        except Damaged:
+            return False
+
+    def _lost_and_found(self, time: int) -> Directory:
+        """The directory, made if it is missing, under another name if that is taken; raises Damaged."""
+        for name in numbered(LOST_AND_FOUND):
+            found = self._child(ROOT_ID, name)
+            if found is None:
+                return self._directory(self._make_directory(name, time))
+            if stat.S_ISDIR(found.mode):
+                return self._directory(found.id)
+        raise AssertionError("there is always one more name")
+
+    def _make_directory(self, name: bytes, time: int) -> int:
+        number = self._free_id()
+        entry = Entry(number, stat.S_IFDIR | 0o700, 0, 0, 2, 0, time, time, time, time, 0, b"", {}, b"")
+        resolve(lambda: apply(self._state, Create(ROOT_ID, time, name, encode_entry(entry))))
+        return number
+
+    def _directory(self, inode_id: int) -> Directory:
+        return resolve(lambda: self._state.directory(inode_id))
+
+    def _free_id(self) -> int:
+        entries = [record.entry for _, record in self._records if isinstance(record, Create)]
+        entries += [record.whiteout for _, record in self._records if isinstance(record, Rename) and record.whiteout]
+        return max([self._state.next_id, *(entry_id_and_mode(entry)[0] + 1 for entry in entries)])

@@ -230,25 +230,30 @@ class Repair:
         for inode_id in sorted(lost, key=lambda each: (rebuilder.is_below(each), each)):
             if not rebuilder.has(inode_id):
                 steps += rebuilder.bring_back(inode_id)
+        nameless = {linked.id for linked, met in self._wrong_links() if not met}
         for inode_id, segments in sorted(scan.segments.items()):
-            if not rebuilder.has(inode_id) and names & {found.name for found in segments}:
+            if inode_id in nameless or rebuilder.has(inode_id):
+                continue
+            if names & {found.name for found in segments}:
                 try:
                     steps.append(bring_back(salvage, salvage.lost_file(inode_id), scan.highest_id))
                 except (Damaged, OSError):
                     self._refuse_failing([object_path(found.name) for found in segments])
         # What comes back as it is keeps its objects; whether one of them is left over the next check will tell.
-        used = rebuilder.in_use()
+        used = rebuilder.in_use() | {name for inode_id in nameless for name in scan.objects_of(inode_id)}
         return steps + [self._put_away(path) for path in paths if object_name(path) not in used]
 
     def _links(self) -> list[Step]:
         """Link counts as there are names; a hard-linked file without any gets one in lost+found."""
-        steps: list[Step] = []
+        return [relink(linked.id, met) for linked, met in self._wrong_links()]
+
+    def _wrong_links(self) -> Iterator[tuple[Entry, int]]:
+        """(hard-linked inode, names met) of those that count another number of names."""
         for shard in self._tree.load(self._tree.top(SHARED_ID)).values():
             entry = decode_entry(shard)
             assert isinstance(entry, Entry)
             for _, linked, met in self._walker.wrong_links(self._tree.load(entry)):
-                steps.append(relink(linked.id, met))
-        return steps
+                yield linked, met
 
     def _put_away(self, path: str) -> Step:
         def take(store: Store) -> None:

@@ -43,44 +43,49 @@ class Keeper:
                 if not record.flags & RENAME_EXCHANGE:
                     self._keep(record.new_parent, record.new_name, record.time)
             case Link():
-                resolve(lambda: self._state.inode(record.inode))
-                self._keep(record.parent, record.name, record.time)
+                self._inode(record.inode)
+                self._keep(record.parent, record.name, record.time, one_of_several=True)
             case Create(parent, time, name):
-                self._keep(parent, name, time)
+                self._keep(parent, name, time, one_of_several=True)
         return True
 
     def _refuse_unfit(self, record: Rename) -> None:
         """Damaged for a move of what is not there, or of a directory into itself, before anything makes way for it."""
-        state = self._state
-        moved = self._child(record.parent, record.name)
+        moved, other = self._child(record.parent, record.name), self._child(record.new_parent, record.new_name)
         if moved is None:
             raise Damaged("a journal record renames a name that is not there")
-        above = record.new_parent
+        self._refuse_cycle(moved, record.new_parent)
+        if other is not None and record.flags & RENAME_EXCHANGE:
+            self._refuse_cycle(other, record.parent)
+
+    def _refuse_cycle(self, moved: Inode, above: int) -> None:
         while stat.S_ISDIR(moved.mode) and above not in TOP_IDS:
             if above == moved.id:
                 raise Damaged("a journal record moves a directory into itself")
-            above = resolve(lambda above=above: state.inode(above)).parent  # type: ignore[misc]
+            above = self._inode(above).parent
 
     def _child(self, parent: int, name: bytes) -> Inode | None:
         return resolve(lambda: self._state.child(self._state.directory(parent), name))
 
-    def _keep(self, parent: int, name: bytes, time: int) -> bool:
-        """Move what has a name to lost+found, unless it has other names, or is a directory with nothing in it."""
+    def _inode(self, inode_id: int) -> Inode:
+        return resolve(lambda: self._state.inode(inode_id))
+
+    def _keep(self, parent: int, name: bytes, time: int, *, one_of_several: bool = False) -> bool:
+        """Move what has a name to lost+found; `one_of_several` says whether even if it is a file with other names.
+
+        A directory with nothing in it is kept as well: something may be to come into it.
+        """
         inode = self._child(parent, name)
-        if inode is None or (inode.shared and inode.nlink > 1) or self._is_empty_directory(inode):
+        if inode is None or (inode.shared and inode.nlink > 1 and not one_of_several):
             return False
         lost = self._lost_and_found(time)
-        free = next(each for each in numbered(b"%d" % inode.id) if lost.find(each) is None)
+        if lost.id == inode.id:
+            lost, names = self._directory(ROOT_ID), numbered(LOST_AND_FOUND)
+        else:
+            names = numbered(b"%d" % inode.id)
+        free = next(each for each in names if lost.find(each) is None)
         resolve(lambda: apply(self._state, Rename(parent, lost.id, time, 0, False, name, free, b"")))
         return True
-
-    def _is_empty_directory(self, inode: Inode) -> bool:
-        if not stat.S_ISDIR(inode.mode):
-            return False
-        try:
-            return not self._directory(inode.id).count
-        except Damaged:
-            return False
 
     def _lost_and_found(self, time: int) -> Directory:
         """The directory, made if it is missing, under another name if that is taken; raises Damaged."""

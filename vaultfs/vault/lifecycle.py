@@ -21,6 +21,7 @@ from vaultfs.format.constants import (
     CHUNK_SIZE_MIN,
     FIRST_FREE_ID,
     ORPHANS_ID,
+    RECORD_ALIGNMENT,
     ROOT_ID,
     ROOT_SLOTS,
     SHARED_ID,
@@ -63,6 +64,7 @@ from vaultfs.vault.recovery import (
 )
 from vaultfs.vault.roots import NO_ROOT_VERIFIES, RootSlots
 from vaultfs.vault.settings import Settings
+from vaultfs.vault.space import OUT_OF_SPACE
 from vaultfs.vault.state import State
 from vaultfs.vault.waits import resolve
 
@@ -231,6 +233,7 @@ class _Opening:
             if not self._accept_damage:
                 raise PartlySynced(f"{error}; or give --accept-damage to go on without the changes in it") from error
             log.warning("changes since the last checkpoint are left out: %s", error)
+            self._left_out = True
             return
         except Damaged as error:
             if not self._accept_damage and not core.read_only_reason:
@@ -239,6 +242,7 @@ class _Opening:
                     "or with --accept-damage to go on without the changes in it"
                 ) from error
             log.warning("changes since the last checkpoint are left out: %s", error)
+            self._left_out = True
             return
         if journals.damaged:
             if not self._accept_damage and not core.read_only_reason:
@@ -254,7 +258,7 @@ class _Opening:
                 f"{error}; mount with --read-only to look, or with --accept-damage to go on without such changes"
             ) from error
         self._kept = replay.objects
-        self._left_out = replay.left_out
+        self._left_out = replay.left_out or bool(journals.damaged)
         log.info(
             "recovered %d of %d changes from the journal, since the vault was not closed the last time",
             replay.applied,
@@ -284,6 +288,17 @@ class _Opening:
 
     def _keep_journals(self, numbers: list[int]) -> None:
         """Put copies away of journals that have changes which were left out: nothing else has them."""
+        try:
+            self._copy_journals(numbers)
+        except OSError as error:
+            if error.errno not in OUT_OF_SPACE:
+                log.warning("the journal, whose changes are left out, could not be kept: %s", error)
+            elif self._core.space.release_ballast():
+                self._keep_journals(numbers)
+            else:
+                raise NoSpace("the store has no room to keep the journal, whose changes are left out") from error
+
+    def _copy_journals(self, numbers: list[int]) -> None:
         store = self._core.objects.store
         store.make_folder(QUARANTINE_FOLDER)
         for number in numbers:
@@ -292,7 +307,8 @@ class _Opening:
                 store.delete(path)  # a copy by an opening that did not get to its end
             stored, file = read_file(store, journal_path(number)), store.create(path)
             try:
-                file.write([stored], 0)
+                # Without the room for records that were to come; a record may end with zeros itself.
+                file.write([stored.rstrip(b"\0"), bytes(4 * RECORD_ALIGNMENT)], 0)
                 file.sync()
             finally:
                 file.close()

@@ -193,6 +193,7 @@ class Replay:
             try:
                 if isinstance(record, Rename) and self._loses_content(record):
                     log.warning("recovery stops before a rename whose new content had not reached the disk")
+                    self.left_out |= self._keeper is not None
                     return
                 self._replay(sequence, record)
             except (Damaged, NotFound) as error:
@@ -295,17 +296,12 @@ class Replay:
         try:
             resolve(lambda: content.fetch(chunk))
         except Damaged as error:
-            if isinstance(error.__cause__, OSError):
-                self._refuse(error)
+            if isinstance(error.__cause__, OSError) and self._keeper is None:
+                raise  # what is missing, or a disk gives no bytes for, may be there the next time
             log.warning("chunk %d of inode %d stays unreadable, a change to it is left out: %s", chunk, inode_id, error)
             self.left_out = True
             return False
         return True
-
-    def _refuse(self, error: Damaged) -> None:
-        """What is missing, or a disk gives no bytes for, may be there the next time: nothing is given up for that."""
-        if self._keeper is None:
-            raise error
 
     def _is_durable(self, record: Write, piece: Direct) -> bool:
         state = self._state
@@ -315,8 +311,10 @@ class Replay:
         try:
             read_chunk(state.objects, piece.chunk, SlotRef(segment, MapEntry(piece.slot, piece.length, piece.tag)))
         except Damaged as error:
-            if is_failure(error):  # that it is missing is what is to be expected of what was not synced
-                self._refuse(error)
+            if is_failure(error):
+                # It was not synced, so nothing waits for it; but the next try may read it.
+                self.left_out = True
+                self.objects.add(piece.object)
             return False
         return True
 

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
@@ -31,6 +32,14 @@ class Calls:
         """Count no more."""
         sys.setprofile(None)
         threading.setprofile(None)
+
+    def during(self, run: Callable[[], object]) -> int:
+        """The calls that `run` makes."""
+        before = self._count
+        self.install()
+        run()
+        self.remove()
+        return self._count - before
 
     @property
     def count(self) -> int:

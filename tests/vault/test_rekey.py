@@ -33,7 +33,7 @@ from vaultfs.sealing.journal import open_journal_header
 from vaultfs.sealing.maps import inline_data
 from vaultfs.sealing.objects import open_object_header
 from vaultfs.sealing.roots import open_root
-from vaultfs.store.api import Store
+from vaultfs.store.api import Store, read_file
 from vaultfs.store.handles import HandleCache
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.inode import SetAttr
@@ -134,30 +134,22 @@ def shown(store: Store, made: Unlocked) -> Snapshot:
     return shot
 
 
-def content(store: Store, path: str) -> bytes:
-    file = store.open(path)
-    try:
-        return file.read(file.size(), 0)
-    finally:
-        file.close()
-
-
 def assert_nothing_opens(store: Store, keys: VaultKeys) -> None:
     """No root, journal, object header, wrapped key or entry of a store opens with these keys."""
     context = SealingContext(keys, CHUNK)
     for path in ("root.0", "root.1"):
         with pytest.raises(Damaged):
-            open_root(context, content(store, path))
+            open_root(context, read_file(store, path))
     for name in store.names("journal"):
         if name != "ballast":
             with pytest.raises(Damaged):
-                open_journal_header(context, int(name, 16), content(store, f"journal/{name}"))
+                open_journal_header(context, int(name, 16), read_file(store, f"journal/{name}"))
     for folder in object_folders():
         for name in store.names(folder):
             object_ = object_name(f"{folder}/{name}")
             assert object_ is not None
             with pytest.raises(Damaged):
-                open_object_header(context, object_, content(store, f"{folder}/{name}")[:OBJECT_HEADER_SIZE])
+                open_object_header(context, object_, read_file(store, f"{folder}/{name}")[:OBJECT_HEADER_SIZE])
 
 
 def assert_all_under(store: Store, keys: VaultKeys, others: VaultKeys) -> int:

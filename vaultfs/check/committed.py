@@ -17,7 +17,7 @@ from vaultfs.sealing.context import SealingContext
 from vaultfs.sealing.entries import Entry, Pointer, decode_entry, decode_head
 from vaultfs.sealing.frames import Items
 from vaultfs.sealing.roots import SealedRoot, open_root
-from vaultfs.store.api import Store
+from vaultfs.store.api import Store, read_file
 from vaultfs.store.handles import HandleCache
 from vaultfs.vault.directory_load import directory_frames, load_directory
 from vaultfs.vault.objects import Objects
@@ -81,17 +81,14 @@ class CommittedTree:
 
     def _slot(self, number: int) -> SlotState:
         try:
-            file = self.objects.store.open(root_slot_path(number))
+            stored = read_file(self.objects.store, root_slot_path(number))
+            return SlotState(open_root(self.objects.context, stored), False, "")
         except FileNotFoundError:
             return SlotState(None, True, "the root is missing")
         except OSError as error:
             return SlotState(None, False, f"the root cannot be read: {error.strerror}")
-        try:
-            return SlotState(open_root(self.objects.context, file.read(file.size(), 0)), False, "")
-        except (Damaged, OSError) as error:
+        except Damaged as error:
             return SlotState(None, False, str(error))
-        finally:
-            file.close()
 
     def open(self) -> SealedRoot:
         """Find the newest root; raises PartlySynced or StoreUnusable if there is none."""

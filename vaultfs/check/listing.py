@@ -25,6 +25,7 @@ from vaultfs.format.layout import (
 from vaultfs.sealing.journal import JournalHeader, object_name_of, open_journal_header
 from vaultfs.sealing.objects import ObjectHeader, open_object_header
 from vaultfs.sealing.roots import open_root
+from vaultfs.store.api import read_file
 
 _JOURNAL = re.compile(r"journal/[0-9a-f]{8}")
 _ROOTS = tuple(root_slot_path(slot) for slot in range(ROOT_SLOTS))
@@ -163,11 +164,7 @@ class Listing:
 
     def _root_identity(self, path: str, original: str) -> str:
         try:
-            file = self._objects.store.open(path)
-            try:
-                found = open_root(self._objects.context, file.read(file.size(), 0))
-            finally:
-                file.close()
+            found = open_root(self._objects.context, read_file(self._objects.store, path))
         except (Damaged, OSError):
             return ""
         assert self._tree.sealed is not None

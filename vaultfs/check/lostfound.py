@@ -8,7 +8,7 @@ from vaultfs.errors import Damaged, NotFound
 from vaultfs.format.constants import ROOT_ID
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.inode import Inode
-from vaultfs.vault.keeping import LOST_AND_FOUND, numbered
+from vaultfs.vault.keeping import find_lost_and_found, numbered
 
 
 def bring_back(salvage: Salvage, inode: Inode, used: int) -> Step:
@@ -48,14 +48,11 @@ def free_place(inline: Inline, inode_id: int) -> tuple[int, bytes]:
 
 
 def lost_and_found(inline: Inline) -> Inode:
-    """The directory for what has no place any more, under another name if that is taken by something else."""
-    for name in numbered(LOST_AND_FOUND):
-        found = _found(inline, ROOT_ID, name)
-        if found is None:
-            return inline.create_inode(ROOT_ID, name, stat.S_IFDIR | 0o700)
-        if stat.S_ISDIR(found.mode):
-            return found
-    raise AssertionError("there is always one more name")
+    """The directory for what has no place any more, made if it is missing."""
+    return find_lost_and_found(
+        lambda name: _found(inline, ROOT_ID, name),
+        lambda name: inline.create_inode(ROOT_ID, name, stat.S_IFDIR | 0o700),
+    )
 
 
 def _found(inline: Inline, directory: int, name: bytes) -> Inode | None:

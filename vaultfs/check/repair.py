@@ -26,7 +26,7 @@ from vaultfs.format.constants import (
 from vaultfs.format.layout import HEADER_PATH, QUARANTINE_FOLDER, object_name, object_path, root_slot_path
 from vaultfs.sealing.entries import Entry, decode_entry, decode_head
 from vaultfs.sealing.objects import ObjectHeader, seal_object_header
-from vaultfs.store.api import Store, read_file
+from vaultfs.store.api import Store, read_file, write_new_file
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.inode import Inode, SetAttr
 from vaultfs.vault.segment import KEY_EPOCH
@@ -47,12 +47,9 @@ class Quarantine:
     def keep(self, store: Store, path: str, data: bytes) -> None:
         """Keep bytes that are about to be replaced."""
         self._prepare(store)
-        file = store.create(self._place(path))
-        try:
-            file.write([data], 0)
-            file.sync()
-        finally:
-            file.close()
+        write_new_file(store, self._place(path), [data])
+        for folder in (self.folder, QUARANTINE_FOLDER, ""):
+            store.sync_folder(folder)
 
     def _prepare(self, store: Store) -> None:
         store.make_folder(QUARANTINE_FOLDER)
@@ -90,14 +87,17 @@ class Repair:
             elif finding.stored == HEADER_PATH:
                 continue  # whoever has the header's bytes writes it anew
             elif finding.path is not None and finding.path.startswith(Place(SHARED_ID, ()).path):
-                continue  # see _links
+                continue  # see _wrong_links
             elif finding.kind not in (Kind.ORPHAN, Kind.FOREIGN) and not self._is_directory(finding):
                 self.unmended.append(finding)
         if self._walker.unread:
             steps += self._directories()
         else:
             # With a directory unread, what seems lost may be in it: that is for another time.
-            steps += [*self._orphans(), *self._links()]
+            links = list(self._wrong_links())
+            steps += self._orphans({linked.id for linked, met in links if not met})
+            # Counts as there are names; a hard-linked file without any gets one in lost+found.
+            steps += [relink(linked.id, met) for linked, met in links]
         return steps
 
     def _owners(self) -> dict[bytes, ObjectHeader]:
@@ -212,8 +212,11 @@ class Repair:
         kinds = {finding.kind for finding in self._findings if finding.path == path}
         return not kinds.isdisjoint(UNSYNCED)
 
-    def _orphans(self) -> list[Step]:
-        """Content that nothing names comes back by its number; objects of things that are there are only put away."""
+    def _orphans(self, nameless: set[int]) -> list[Step]:
+        """Content that nothing names comes back by its number; objects of things that are there are only put away.
+
+        `nameless` are hard-linked inodes that get a name otherwise, and keep their objects.
+        """
         paths = [finding.stored for finding in self._findings if finding.kind == Kind.ORPHAN and finding.stored]
         if not paths:
             return []
@@ -230,7 +233,6 @@ class Repair:
         for inode_id in sorted(lost, key=lambda each: (rebuilder.is_below(each), each)):
             if not rebuilder.has(inode_id):
                 steps += rebuilder.bring_back(inode_id)
-        nameless = {linked.id for linked, met in self._wrong_links() if not met}
         for inode_id, segments in sorted(scan.segments.items()):
             if inode_id in nameless or rebuilder.has(inode_id):
                 continue
@@ -242,10 +244,6 @@ class Repair:
         # What comes back as it is keeps its objects; whether one of them is left over the next check will tell.
         used = rebuilder.in_use() | {name for inode_id in nameless for name in scan.objects_of(inode_id)}
         return steps + [self._put_away(path) for path in paths if object_name(path) not in used]
-
-    def _links(self) -> list[Step]:
-        """Link counts as there are names; a hard-linked file without any gets one in lost+found."""
-        return [relink(linked.id, met) for linked, met in self._wrong_links()]
 
     def _wrong_links(self) -> Iterator[tuple[Entry, int]]:
         """(hard-linked inode, names met) of those that count another number of names."""

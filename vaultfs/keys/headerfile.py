@@ -20,7 +20,7 @@ from vaultfs.errors import (
 )
 from vaultfs.keys.header import LARGEST_HEADER, Header, parse, verify_mac
 from vaultfs.keys.rootcopies import read_copies, write_copies
-from vaultfs.store.api import Store
+from vaultfs.store.api import Store, write_new_file
 
 MAIN = "vaultfs.json"
 BACKUP = "vaultfs.json.backup"
@@ -200,9 +200,4 @@ def _backup_notes(header: Header, raw: bytes, content: bytes | OSError) -> tuple
 def _write(store: Store, path: str, data: bytes) -> None:
     with contextlib.suppress(FileNotFoundError):
         store.delete(path)
-    file = store.create(path)
-    try:
-        file.write([data], 0)
-        file.sync()
-    finally:
-        file.close()
+    write_new_file(store, path, [data])

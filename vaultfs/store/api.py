@@ -144,6 +144,16 @@ def read_file(store: Store, path: str) -> bytes:
         file.close()
 
 
+def write_new_file(store: Store, path: str, buffers: Sequence[bytes]) -> None:
+    """Make a file of these bytes, durable once the folders it is in are; raises OSError, also if it is there."""
+    file = store.create(path)
+    try:
+        file.write(buffers, 0)
+        file.sync()
+    finally:
+        file.close()
+
+
 def is_failure(error: Exception) -> bool:
     """Whether a store or its disk fails, and not what is in it: an object that is missing or none at all is no failure.
 

@@ -9,7 +9,7 @@ import stat
 
 from vaultfs.errors import Damaged
 from vaultfs.format.constants import CHUNKS_PER_SEGMENT, ORPHANS_ID, SHARED_ID
-from vaultfs.sealing.entries import Entry, decode_entry
+from vaultfs.sealing.entries import Entry, decode_entry, new_entry
 from vaultfs.sealing.maps import MapEntry
 from vaultfs.sealing.records import (
     Create,
@@ -107,9 +107,8 @@ def _share(state: State, inode: Inode, time: int) -> None:
     table = state.directory(SHARED_ID)
     shard_id = shard_of(inode.id)
     if state.child(table, shard_name(shard_id)) is None:
-        mode = stat.S_IFDIR | 0o700
         name = shard_name(shard_id)
-        entry = Entry(shard_id, mode, 0, 0, 2, 0, time, time, time, time, 0, b"", {}, b"")
+        entry = new_entry(shard_id, stat.S_IFDIR | 0o700, 0, 0, time)
         _create(state, SHARED_ID, time, name, inode_of_entry(entry, SHARED_ID, name))
     shard = state.changed_directory(shard_id)
     inode = state.edit(inode.id)

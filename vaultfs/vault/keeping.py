@@ -5,12 +5,12 @@ and the second is. So whatever loses its last name behind such a change gets one
 """
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain, count
 
 from vaultfs.errors import Damaged
 from vaultfs.format.constants import ROOT_ID
-from vaultfs.sealing.entries import Entry, encode_entry, entry_id_and_mode
+from vaultfs.sealing.entries import encode_entry, entry_id_and_mode, new_entry
 from vaultfs.sealing.records import Create, Link, Record, Rename, Unlink
 from vaultfs.vault.apply import RENAME_EXCHANGE, apply
 from vaultfs.vault.directory import Directory
@@ -24,6 +24,20 @@ LOST_AND_FOUND = b"lost+found"
 def numbered(name: bytes) -> Iterator[bytes]:
     """A name, then the same with numbers behind it, from 2 on: for what must not meet something that is there."""
     return chain((name,), (b"%b-%d" % (name, number) for number in count(2)))
+
+
+def find_lost_and_found(find: Callable[[bytes], Inode | None], make: Callable[[bytes], Inode]) -> Inode:
+    """The directory for what has no place any more, by what `find` finds in the top one.
+
+    It is made if it is missing, and under another name if that is taken by something else.
+    """
+    for name in numbered(LOST_AND_FOUND):
+        found = find(name)
+        if found is None:
+            return make(name)
+        if stat.S_ISDIR(found.mode):
+            return found
+    raise AssertionError("there is always one more name")
 
 
 class Keeper:
@@ -88,20 +102,12 @@ class Keeper:
         return True
 
     def _lost_and_found(self, time: int) -> Directory:
-        """The directory, made if it is missing, under another name if that is taken; raises Damaged."""
-        for name in numbered(LOST_AND_FOUND):
-            found = self._child(ROOT_ID, name)
-            if found is None:
-                return self._directory(self._make_directory(name, time))
-            if stat.S_ISDIR(found.mode):
-                return self._directory(found.id)
-        raise AssertionError("there is always one more name")
+        def make(name: bytes) -> Inode:
+            entry = encode_entry(new_entry(self._free_id(), stat.S_IFDIR | 0o700, 0, 0, time))
+            resolve(lambda: apply(self._state, Create(ROOT_ID, time, name, entry)))
+            return self._inode(entry_id_and_mode(entry)[0])
 
-    def _make_directory(self, name: bytes, time: int) -> int:
-        number = self._free_id()
-        entry = Entry(number, stat.S_IFDIR | 0o700, 0, 0, 2, 0, time, time, time, time, 0, b"", {}, b"")
-        resolve(lambda: apply(self._state, Create(ROOT_ID, time, name, encode_entry(entry))))
-        return number
+        return self._directory(find_lost_and_found(lambda name: self._child(ROOT_ID, name), make).id)
 
     def _directory(self, inode_id: int) -> Directory:
         return resolve(lambda: self._state.directory(inode_id))

@@ -1,6 +1,7 @@
 """Makes, opens and closes vaults: the roots, the checks against rollback, recovery, and the clean end."""
 
 import contextlib
+import errno
 import logging
 import stat
 from dataclasses import replace
@@ -38,10 +39,10 @@ from vaultfs.format.layout import (
 )
 from vaultfs.keys.hierarchy import VaultKeys
 from vaultfs.sealing.context import SealingContext
-from vaultfs.sealing.entries import Entry, decode_entry, encode_entry
+from vaultfs.sealing.entries import Entry, decode_entry, encode_entry, new_entry
 from vaultfs.sealing.records import Purge
 from vaultfs.sealing.roots import JournalStart, Root, SealedRoot
-from vaultfs.store.api import Store, read_file
+from vaultfs.store.api import Store, read_file, write_new_file
 from vaultfs.store.handles import HandleCache, descriptor_limit
 from vaultfs.vault.apply import apply
 from vaultfs.vault.checkpoint import delete_objects
@@ -85,10 +86,7 @@ def create_vault(store: Store, keys: VaultKeys, chunk_size: int, header_epoch: i
     objects = Objects(store, handles, SealingContext(keys, chunk_size))
     now = Core.now()
     tops = {
-        inode_id: encode_entry(
-            Entry(inode_id, stat.S_IFDIR | 0o755, uid, gid, 2, 0, now, now, now, now, 0, b"", {}, b"")
-        )
-        for inode_id in _TOP_NAMES
+        inode_id: encode_entry(new_entry(inode_id, stat.S_IFDIR | 0o755, uid, gid, now)) for inode_id in _TOP_NAMES
     }
     start = JournalStart(0, bytes(16), 0, random_bytes(16))
     root = Root(
@@ -275,7 +273,7 @@ class _Opening:
         delete_objects(core.state, self._root.let_go)
         numbers = journal_numbers(core.objects)
         highest = max([self._root.journal.number, *numbers])
-        if self._left_out:
+        if self._left_out and numbers:
             self._keep_journals(numbers)
         self._renew_journal(highest + 1)
         self._purge_orphans()
@@ -291,8 +289,10 @@ class _Opening:
         try:
             self._copy_journals(numbers)
         except OSError as error:
-            if error.errno not in OUT_OF_SPACE:
+            if error.errno == errno.EINVAL:  # something else has the folder's name
                 log.warning("the journal, whose changes are left out, could not be kept: %s", error)
+            elif error.errno not in OUT_OF_SPACE:
+                raise
             elif self._core.space.release_ballast():
                 self._keep_journals(numbers)
             else:
@@ -305,14 +305,11 @@ class _Opening:
             path = f"{QUARANTINE_FOLDER}/{journal_path(number).replace('/', '-')}"
             if store.exists(path):
                 store.delete(path)  # a copy by an opening that did not get to its end
-            stored, file = read_file(store, journal_path(number)), store.create(path)
-            try:
-                # Without the room for records that were to come; a record may end with zeros itself.
-                file.write([stored.rstrip(b"\0"), bytes(4 * RECORD_ALIGNMENT)], 0)
-                file.sync()
-            finally:
-                file.close()
-        store.sync_folder(QUARANTINE_FOLDER)
+            # Without the room for records that were to come; a record may end with zeros itself.
+            records = read_file(store, journal_path(number)).rstrip(b"\0")
+            write_new_file(store, path, [records, bytes(4 * RECORD_ALIGNMENT)])
+        for folder in (QUARANTINE_FOLDER, ""):
+            store.sync_folder(folder)
 
     def _renew_journal(self, number: int) -> None:
         """A recovered journal is never appended to: go on in a new one, with the old one's last number and tag."""

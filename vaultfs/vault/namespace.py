@@ -17,7 +17,7 @@ from vaultfs.errors import (
     WriteFailed,
 )
 from vaultfs.format.constants import MAX_LINKS, MAX_NAME, MAX_TARGET, ORPHANS_ID, ROOT_ID, SHARED_ID
-from vaultfs.sealing.entries import Entry, encode_entry
+from vaultfs.sealing.entries import Entry, encode_entry, new_entry
 from vaultfs.sealing.records import Create, Link, Purge, Rename, Unlink
 from vaultfs.vault.acl import DEFAULT, inherit
 from vaultfs.vault.apply import RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT
@@ -197,9 +197,7 @@ def _remember_replacement(core: Core, inode: Inode) -> None:
 
 
 def _whiteout(core: Core) -> bytes:
-    now = core.now()
-    mode = stat.S_IFCHR
-    return encode_entry(Entry(core.state.next_id, mode, 0, 0, 1, 0, now, now, now, now, 0, b"", {}, b""))
+    return encode_entry(new_entry(core.state.next_id, stat.S_IFCHR, 0, 0, core.now()))
 
 
 def _check_replace(state: State, inode: Inode, other: Inode) -> None:

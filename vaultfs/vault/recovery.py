@@ -193,7 +193,8 @@ class Replay:
             try:
                 if isinstance(record, Rename) and self._loses_content(record):
                     log.warning("recovery stops before a rename whose new content had not reached the disk")
-                    self.left_out |= self._keeper is not None
+                    # With consent, the disk may only have failed to give that content: what follows is worth keeping.
+                    self.left_out = self.left_out or self._keeper is not None
                     return
                 self._replay(sequence, record)
             except (Damaged, NotFound) as error:

@@ -13,6 +13,7 @@ from vaultfs.keys.header import verify_mac
 from vaultfs.keys.headerfile import LoadedHeader, load_authentic, load_from_roots
 from vaultfs.keys.rootcopies import trailer
 from vaultfs.sealing.roots import Root, SealedRoot, open_root, seal_root
+from vaultfs.store.api import read_file
 from vaultfs.vault.objects import Objects
 
 NO_ROOT_VERIFIES = (
@@ -115,11 +116,7 @@ class RootSlots:
             return None
 
     def _stored(self, slot: int) -> bytes:
-        file = self._objects.store.open(root_slot_path(slot))
-        try:
-            return file.read(file.size(), 0)
-        finally:
-            file.close()
+        return read_file(self._objects.store, root_slot_path(slot))
 
     def _newest_header(self) -> LoadedHeader | None:
         """The header to keep a copy of: that of the files, unless they are lost or older than the copy here."""

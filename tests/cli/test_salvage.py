@@ -2,12 +2,16 @@
 
 import os
 import shutil
+import stat
 from pathlib import Path
 
 import pytest
 
+from tests.cli.plain import break_frame, flip, opened
 from tests.cli.running import PASSWORD
 from tests.cli.trees import facts_of
+from vaultfs.format.constants import JOURNAL_HEADER_SIZE
+from vaultfs.vault.inode import SetAttr
 
 
 @pytest.fixture
@@ -72,3 +76,102 @@ def test_strange_objects_are_named(vaultfs, ruined: Path, tmp_path: Path) -> Non
     done = vaultfs("export", "--salvage", ruined, tmp_path / "out", stdin=PASSWORD)
     assert done.code == 0
     assert "none of this vault's objects" in done.err
+
+
+def from_journals(vaultfs, vault: Path, target: Path, code: int = 0) -> dict[str, bytes]:
+    """What salvage finds in the journals, by name, without the numbers before it."""
+    done = vaultfs("export", "--salvage", vault, target, stdin=PASSWORD)
+    assert done.code == code, done
+    found = (target / "lost+found/journal").iterdir()
+    return {path.name.partition(" ")[2]: path.read_bytes() for path in found}
+
+
+def synced_and_killed(vault: Path) -> dict[str, bytes]:
+    """Make files and changes that only the journal has; what they are then, by name."""
+    large = os.urandom(300_000)
+    with opened(vault) as plain:
+        plain.mkdir("d")
+        plain.put("d/old", large)
+        plain.put("d/cut", large)
+        plain.put("d/left alone", b"left")
+    with opened(vault, killed=True) as plain:
+        plain.put("d/note", b"a note")
+        plain.put("new", large[::-1])
+        plain.inline.write(plain.id("d/old"), 100, b"in the middle")
+        plain.inline.setattr(plain.id("d/cut"), SetAttr(size=70_001))
+        plain.inline.write(plain.id("d/cut"), 200_000, b"far behind")
+        plain.inline.setattr(plain.id("d/note"), SetAttr(mode=0o640, mtime=5_000_000_000))
+        plain.move("d/note", "renamed")
+        plain.inline.setattr(plain.id("d/left alone"), SetAttr(mode=0o600))
+    return {
+        "renamed": b"a note",
+        "new": large[::-1],
+        "old": large[:100] + b"in the middle" + large[113:],
+        "cut": large[:70_001] + bytes(129_999) + b"far behind",
+    }
+
+
+def test_what_only_a_journal_has_comes_out(vaultfs, vault: Path, tmp_path: Path) -> None:
+    expected = synced_and_killed(vault)
+    for name in ("root.0", "root.1"):
+        (vault / name).unlink()
+    assert from_journals(vaultfs, vault, tmp_path / "out") == expected
+    (note,) = (tmp_path / "out/lost+found/journal").glob("* renamed")
+    assert (stat.S_IMODE(note.stat().st_mode), note.stat().st_mtime_ns) == (0o640, 5_000_000_000)
+    # The tree shows what was committed.
+    assert (tmp_path / "out/d/left alone").read_bytes() == b"left"
+    assert (tmp_path / "out/d/old").read_bytes() == expected["new"][::-1]
+
+
+def test_a_broken_record_costs_itself(vaultfs, vault: Path, tmp_path: Path) -> None:
+    with opened(vault, killed=True) as plain:
+        for number in range(9):
+            plain.put(f"note {number}", b"%d" % number * 3000)
+    (journal,) = (path for path in (vault / "journal").iterdir() if path.name != "ballast")
+    stored = bytearray(journal.read_bytes())
+    for place in range(JOURNAL_HEADER_SIZE + 10_000, JOURNAL_HEADER_SIZE + 14_000, 500):
+        stored[place] ^= 1
+    journal.write_bytes(stored)
+    # Nothing behind the break says that it had been synced: to who opens the vault, the journal ends there.
+    assert "note 8" not in vaultfs("ls", vault, stdin=PASSWORD).out
+    found = from_journals(vaultfs, vault, tmp_path / "out")
+    whole = {name for name, data in found.items() if data == name[-1:].encode() * 3000}
+    assert {"note 0", "note 1", "note 7", "note 8"} <= whole
+    assert len(whole) < 9
+
+
+@pytest.mark.expects_log("a change is left out")
+def test_small_files_that_were_given_up_come_out(vaultfs, vault: Path, tmp_path: Path) -> None:
+    """The folder they were made in was broken. Their numbers may stand for other files by now."""
+    with opened(vault) as plain:
+        plain.mkdir("d")
+        plain.put("d/one", b"1")
+        plain.commit()
+        plain.put("d/two", b"2")
+    with opened(vault, killed=True) as plain:
+        plain.put("d/three", b"3" * 500)
+    break_frame(vault, "d", -1)
+    with opened(vault, accept_damage=True) as plain:
+        plain.put("other", b"other")
+    with opened(vault, killed=True) as plain:
+        plain.put("last", b"last")
+    assert from_journals(vaultfs, vault, tmp_path / "out") == {"three": b"3" * 500, "last": b"last"}
+    (kept,) = (vault / "quarantine").iterdir()
+    flip(kept, 40)
+    done = vaultfs("export", "--salvage", vault, tmp_path / "again", stdin=PASSWORD)
+    assert f"quarantine/{kept.name} is no journal that this vault's keys open" in done.err
+
+
+def test_a_change_to_a_file_that_is_lost_is_told(vaultfs, vault: Path, tmp_path: Path) -> None:
+    with opened(vault) as plain:
+        plain.put("small", b"s" * 1000)
+    with opened(vault, killed=True) as plain:
+        plain.inline.write(plain.id("small"), 10, b"changed")
+    for path in (vault / "objects").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    done = vaultfs("export", "--salvage", vault, tmp_path / "out", stdin=PASSWORD)
+    assert done.code == 26
+    assert "only changes to this file are left" in done.err
+    (found,) = (tmp_path / "out/lost+found/journal").iterdir()
+    assert found.read_bytes()[10:17] == b"changed"

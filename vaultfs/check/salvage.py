@@ -4,14 +4,15 @@ Nothing here can tell whether what is found is the newest, or was deleted: that 
 """
 
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
 from vaultfs.check.scan import Found, FoundDirectory, Scan, own_accounts
 from vaultfs.check.structure import leaf_of, load_map
+from vaultfs.check.uncommitted import Changed
 from vaultfs.errors import Damaged
-from vaultfs.format.constants import CHUNKS_PER_SEGMENT, INDEX_SEGMENT, KIND_CHUNK, ROOT_ID
+from vaultfs.format.constants import CHUNKS_PER_SEGMENT, INDEX_SEGMENT, KIND_CHUNK, MAX_NAME, ROOT_ID
 from vaultfs.format.layout import object_path, slot_offset, slot_size
 from vaultfs.sealing.entries import Entry, Pointer, decode_entry
 from vaultfs.sealing.maps import MapEntry
@@ -32,6 +33,8 @@ Start = Callable[[Callable[[], None]], None]
 # How many chunks ahead of the reader of a file, and how many of them at once.
 _LEAD = 128
 _PART = 32
+# Bytes of a name that a number comes before, and perhaps another behind.
+_LONGEST_NAME = MAX_NAME - 16
 
 Newest = Callable[[int, int | None], Iterator[tuple[int, bytes]]]
 
@@ -51,11 +54,18 @@ def _never(job: Callable[[], None]) -> None:
 class Salvage:
     """The tree as far as the objects tell: from the top directory down, the rest under lost+found.
 
+    There, under `journal`, come those that journals tell of (`changed`), as they were after the changes.
     If `strict`, what the store gives errors for is not left out of files by their slots (`slots_of`).
     """
 
-    def __init__(self, objects: Objects, scan: Scan, start: Start = _never, *, strict: bool = False) -> None:
+    def __init__(
+        self, objects: Objects, scan: Scan, start: Start = _never, *, changed: Sequence[Changed] = (),
+        strict: bool = False,
+    ) -> None:  # fmt: skip
         self._objects = objects
+        # By numbers that no file has: what `pieces` is asked for is a file of the tree or one of these.
+        self._changed = dict(enumerate(changed, scan.highest_id + 1 + max((one.id for one in changed), default=0)))
+        self._before: dict[int, Inode | None] = {one.id: None for one in changed}
         self._scan = scan
         self._start = start
         self._strict = strict
@@ -89,6 +99,7 @@ class Salvage:
                 name = b"%d %s" % (inode_id, directory.name) if directory.name else b"%d" % inode_id
                 yield from self._below(place + b"/" + name, self._inode(inode_id, directory, 0o700))
         yield from self._lost_files(place)
+        yield from self._changed_files(place + b"/journal")
         yield Salvaged(place, folder, True)
 
     def _entries(self, inode_id: int) -> dict[bytes, bytes]:
@@ -116,8 +127,13 @@ class Salvage:
                 if below.id not in self._visited:
                     yield from self._enter(where, below, stack)
             else:
-                self._files.add(below.id)
+                self._note(below)
                 yield Salvaged(where, below, False)
+
+    def _note(self, inode: Inode) -> None:
+        self._files.add(inode.id)
+        if inode.id in self._before:
+            self._before[inode.id] = inode
 
     def _enter(
         self, path: bytes, inode: Inode, stack: list[tuple[bytes, Inode, Iterator[tuple[bytes, Inode]]]]
@@ -149,7 +165,34 @@ class Salvage:
                 continue
             entry = self._shared.get(inode_id)
             inode = inode_of_entry(entry, 0, b"") if entry is not None else self.lost_file(inode_id)
+            self._note(inode)
             yield Salvaged(place + b"/%d" % inode_id, inode, False)
+
+    def _changed_files(self, place: bytes) -> Iterator[Salvaged]:
+        """Files that are in journals, under the last name they had there, with their numbers in the vault."""
+        if not self._changed:
+            return
+        folder = _made_up(b"")
+        yield Salvaged(place, folder, False)
+        taken: set[bytes] = set()
+        for number, changed in self._changed.items():
+            name = (b"%d %b" % (changed.id, changed.name))[:_LONGEST_NAME].rstrip()
+            name = next(each for each in numbered(name) if each not in taken)
+            taken.add(name)
+            yield Salvaged(place + b"/" + name, self._after(changed, number), False)
+        yield Salvaged(place, folder, True)
+
+    def _after(self, changed: Changed, number: int) -> Inode:
+        before = self._before[changed.id]
+        if changed.made is not None:
+            inode = inode_of_entry(changed.made, 0, b"")
+        elif before is not None:
+            inode = before.copy()
+        else:
+            inode = _made_up(b"", mode=stat.S_IFREG | 0o600)
+        changed.dress(inode)
+        inode.id, inode.nlink = number, 1
+        return inode
 
     def lost_file(self, inode_id: int) -> Inode:
         """A file of which only objects are left, as long as the last chunk in them tells."""
@@ -175,10 +218,22 @@ class Salvage:
     def pieces(self, inode: Inode, lost: Loss) -> Iterator[tuple[int, bytes]]:
         """(offset, bytes) of a file's data; by slots alone, the newest of each chunk, when its map is no help."""
         size = self._objects.chunk_size
-        if not inode.content:
+        if inode.id in self._changed:
+            yield from self._changed_pieces(self._changed[inode.id], inode.size, lost)
+        elif not inode.content:
             yield from ((number * size, data) for number, data in self._newest(inode.id))
-            return
-        yield from mapped_pieces(self._objects, inode, lost, self._newest, self._start)
+        else:
+            yield from mapped_pieces(self._objects, inode, lost, self._newest, self._start)
+
+    def _changed_pieces(self, changed: Changed, size: int, lost: Loss) -> Iterator[tuple[int, bytes]]:
+        before: Iterator[tuple[int, bytes]] = iter(())
+        if changed.made is None:
+            inode = self._before[changed.id]
+            if inode is not None:
+                before = self.pieces(inode, lost)
+            else:
+                lost(0, size, "only changes to this file are left, and nothing of what it was before")
+        yield from changed.pieces(self._objects, before, lost)
 
     def _newest(self, inode_id: int, only: int | None = None) -> Iterator[tuple[int, bytes]]:
         """(number, data) of the newest of each chunk of a file, or of one of its segments; in memory one by one."""

@@ -98,6 +98,7 @@ def _salvage(args: argparse.Namespace, target: int, out: Output) -> None:
     """Copy what the objects alone tell into the target, beside a running or a ruined vault."""
     from vaultfs.check.salvage import Salvage
     from vaultfs.check.scan import Scan
+    from vaultfs.check.uncommitted import read_uncommitted
     from vaultfs.cli.exporting import Exporter
     from vaultfs.cli.lookahead import Lookahead
     from vaultfs.cli.walking import Step
@@ -107,19 +108,22 @@ def _salvage(args: argparse.Namespace, target: int, out: Output) -> None:
     if place.path:
         raise UsageError("--salvage takes a whole store: its directories may be what is lost.")
     unlocked = opening.unlock(opening.load_header(place.store, out), passwords.source(args), out)
-    with vaultpaths.committed(place.store, unlocked) as tree:
+    with vaultpaths.committed(place.store, unlocked, args.journal_dir) as tree:
         scan = Scan(tree.objects)
         with ProgressLine(out, "Scan", "folders") as line:
             scan.run(line.update)
+        uncommitted = read_uncommitted(tree.objects)
         with (
             ProgressLine(out, "Salvage") as line,
             Lookahead(partial(contents_ahead, tree.objects)) as lookahead,
         ):
-            salvage = Salvage(tree.objects, scan, lookahead.start)
+            salvage = Salvage(tree.objects, scan, lookahead.start, changed=uncommitted.files)
             exporter = Exporter(salvage.pieces, out.warn, lambda done: line.update(done, scan.content_size))
             exporter.export(lookahead.follow(*tee(Step(*found, "") for found in salvage.walk())), target)
     for path in scan.broken:
         out.warn(f"{path} is none of this vault's objects, or its header is broken")
+    for path in uncommitted.broken:
+        out.warn(f"{path} is no journal that this vault's keys open")
     conclude(exporter.files, exporter.copied, exporter.failures, out, quiet=False)
 
 

@@ -111,7 +111,7 @@ class Exporter:
         try:
             end = waiting = 0
             for offset, data in self._pieces(inode, lost):
-                end = offset + _write(fd, data, offset)
+                end = max(end, offset + _write(fd, data, offset))
                 waiting += len(data)
                 if waiting >= _WRITE_BACK:
                     start_write_back(fd)

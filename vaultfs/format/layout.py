@@ -5,6 +5,8 @@ import re
 from vaultfs.format.constants import OBJECT_HEADER_SIZE, ROOT_SLOTS, SLOT_OVERHEAD
 
 _NAME = re.compile("[0-9a-f]{32}")
+_JOURNAL = re.compile("[0-9a-f]{8}")
+_KEPT = "journal-"
 
 HEADER_PATH = "vaultfs.json"
 HEADER_BACKUP_PATH = "vaultfs.json.backup"
@@ -53,6 +55,21 @@ def root_slot_path(slot: int) -> str:
 def journal_path(number: int) -> str:
     """The path of a journal file."""
     return f"{JOURNAL_FOLDER}/{number:08x}"
+
+
+def journal_number(name: str) -> int | None:
+    """The number of the journal file with this name in its folder; None if no journal has such a name."""
+    return int(name, 16) if _JOURNAL.fullmatch(name) else None
+
+
+def kept_journal_path(number: int) -> str:
+    """The path of the copy of a journal file whose changes were given up."""
+    return f"{QUARANTINE_FOLDER}/{_KEPT}{number:08x}"
+
+
+def kept_journal_number(name: str) -> int | None:
+    """The same of a copy's name in the quarantine folder."""
+    return journal_number(name.removeprefix(_KEPT)) if name.startswith(_KEPT) else None
 
 
 def slot_size(chunk_size: int) -> int:

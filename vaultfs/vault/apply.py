@@ -245,12 +245,20 @@ def _move(
 
 
 def _set_attributes(state: State, record: SetAttributes) -> None:
-    inode = state.edit(record.inode)
+    take_attributes(state.edit(record.inode), record)
+
+
+def take_attributes(inode: Inode, record: SetAttributes) -> None:
+    """Give an inode the attributes that a record sets."""
     _, inode.mode, inode.uid, inode.gid, inode.atime, inode.mtime, inode.ctime = record
 
 
 def _set_xattr(state: State, record: SetXattr) -> None:
-    inode = state.edit(record.inode)
+    take_xattr(state.edit(record.inode), record)
+
+
+def take_xattr(inode: Inode, record: SetXattr) -> None:
+    """Give an inode the extended attribute that a record sets, or take it away, and the mode that goes with it."""
     xattrs = dict(inode.xattrs)
     if record.value is None:
         xattrs.pop(record.name, None)
@@ -273,6 +281,11 @@ def _truncate(state: State, record: Truncate) -> None:
     inode = state.edit(record.inode)
     if record.size < inode.size:
         _cut(state, content, keep)
+    take_size(inode, record)
+
+
+def take_size(inode: Inode, record: Truncate | Write) -> None:
+    """Give an inode the size that a record leaves it with, and the mode and times."""
     inode.size = record.size
     inode.mode = record.mode
     inode.mtime = inode.ctime = record.time
@@ -332,10 +345,7 @@ def _write(state: State, record: Write) -> None:
         _let_go(state, replaced)
     for offset, data in record.patches:
         _patch(state, content, before.size, offset, data)
-    inode = state.edit(record.inode)
-    inode.size = record.size
-    inode.mode = record.mode
-    inode.mtime = inode.ctime = record.time
+    take_size(state.edit(record.inode), record)
 
 
 def _recorded_segment(content: FileContent, number: int, name: bytes, wrapped_key: bytes) -> Segment:

@@ -32,6 +32,7 @@ from vaultfs.format.layout import (
     OBJECTS_FOLDER,
     QUARANTINE_FOLDER,
     journal_path,
+    kept_journal_path,
     object_folder,
     object_folders,
     object_path,
@@ -302,7 +303,7 @@ class _Opening:
         store = self._core.objects.store
         store.make_folder(QUARANTINE_FOLDER)
         for number in numbers:
-            path = f"{QUARANTINE_FOLDER}/{journal_path(number).replace('/', '-')}"
+            path = kept_journal_path(number)
             if store.exists(path):
                 store.delete(path)  # a copy by an opening that did not get to its end
             # Without the room for records that were to come; a record may end with zeros itself.

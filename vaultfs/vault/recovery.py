@@ -6,7 +6,7 @@ tail is the normal end of a journal; a record that is broken although a later on
 
 import logging
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from vaultfs.errors import Damaged, JournalDamaged, NotFound, PartlySynced
@@ -18,10 +18,11 @@ from vaultfs.format.constants import (
     RECORD_HEADER_SIZE,
     TAG_SIZE,
 )
-from vaultfs.format.layout import JOURNAL_FOLDER, journal_path, object_path
+from vaultfs.format.layout import JOURNAL_FOLDER, journal_number, journal_path, object_path
 from vaultfs.sealing.journal import (
     JournalHeader,
     RecordCipher,
+    SealedRecord,
     object_name_of,
     open_journal_header,
 )
@@ -63,11 +64,8 @@ class JournalRecords(NamedTuple):
 
 def journal_numbers(objects: Objects) -> list[int]:
     """The numbers of all journal files in the store."""
-    numbers: list[int] = []
-    for name in objects.store.names(JOURNAL_FOLDER):
-        if len(name) == 8 and all(digit in "0123456789abcdef" for digit in name):
-            numbers.append(int(name, 16))
-    return sorted(numbers)
+    numbers = map(journal_number, objects.store.names(JOURNAL_FOLDER))
+    return sorted(number for number in numbers if number is not None)
 
 
 def read_journals(objects: Objects, start: JournalStart) -> JournalRecords:
@@ -149,17 +147,31 @@ class _ChainReader:
 
     def _look_behind(self, cipher: RecordCipher, view: memoryview, offset: int) -> None:
         """Find records behind the break; what they say of being synced tells damage from a torn tail."""
-        usable = (len(view) - offset) // RECORD_ALIGNMENT * RECORD_ALIGNMENT
-        least, most = RECORD_HEADER_SIZE + TAG_SIZE, MAX_RECORD_SIZE
-        candidates = [
-            place
-            for place, (length,) in enumerate(_LENGTHS.iter_unpack(view[offset : offset + usable]))
-            if least <= length <= most
-        ]
-        for place in candidates:
-            sealed = cipher.open(view, offset + place * RECORD_ALIGNMENT)
-            if sealed is not None:
-                self.known_synced = max(self.known_synced, sealed.synced)
+        for sealed in verifying_records(cipher, view, offset):
+            self.known_synced = max(self.known_synced, sealed.synced)
+
+
+def verifying_records(cipher: RecordCipher, view: memoryview, offset: int) -> Iterator[SealedRecord]:
+    """Every record that verifies in a journal file's bytes from an offset on, whatever is broken between them."""
+    usable = (len(view) - offset) // RECORD_ALIGNMENT * RECORD_ALIGNMENT
+    least, most = RECORD_HEADER_SIZE + TAG_SIZE, MAX_RECORD_SIZE
+    candidates = [
+        place
+        for place, (length,) in enumerate(_LENGTHS.iter_unpack(view[offset : offset + usable]))
+        if least <= length <= most
+    ]
+    for place in candidates:
+        sealed = cipher.open(view, offset + place * RECORD_ALIGNMENT)
+        if sealed is not None:
+            yield sealed
+
+
+def read_recorded(objects: Objects, record: Write, piece: Direct) -> bytearray:
+    """A whole chunk that a record says was written, from where it says; raises Damaged."""
+    key = objects.context.unwrap_file_key(record.inode, record.wrapped_key).key
+    number = piece.chunk // CHUNKS_PER_SEGMENT
+    segment = Segment(objects, record.inode, number, piece.object, key, created=True, leaf=b"")
+    return read_chunk(objects, piece.chunk, SlotRef(segment, MapEntry(piece.slot, piece.length, piece.tag)))
 
 
 class Replay:
@@ -305,12 +317,8 @@ class Replay:
         return True
 
     def _is_durable(self, record: Write, piece: Direct) -> bool:
-        state = self._state
-        number = piece.chunk // CHUNKS_PER_SEGMENT
-        key = state.objects.context.unwrap_file_key(record.inode, record.wrapped_key).key
-        segment = Segment(state.objects, record.inode, number, piece.object, key, created=True, leaf=b"")
         try:
-            read_chunk(state.objects, piece.chunk, SlotRef(segment, MapEntry(piece.slot, piece.length, piece.tag)))
+            read_recorded(self._state.objects, record, piece)
         except Damaged as error:
             if is_failure(error):
                 # It was not synced, so nothing waits for it; but the next try may read it.

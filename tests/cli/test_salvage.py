@@ -11,6 +11,7 @@ from tests.cli.plain import break_frame, flip, opened
 from tests.cli.running import PASSWORD
 from tests.cli.trees import facts_of
 from vaultfs.format.constants import JOURNAL_HEADER_SIZE
+from vaultfs.vault.apply import RENAME_EXCHANGE
 from vaultfs.vault.inode import SetAttr
 
 
@@ -175,3 +176,111 @@ def test_a_change_to_a_file_that_is_lost_is_told(vaultfs, vault: Path, tmp_path:
     assert "only changes to this file are left" in done.err
     (found,) = (tmp_path / "out/lost+found/journal").iterdir()
     assert found.read_bytes()[10:17] == b"changed"
+
+
+@pytest.mark.expects_log("changes are left out")
+def test_journals_that_were_given_up_one_after_the_other_are_not_mixed(vaultfs, vault: Path, tmp_path: Path) -> None:
+    """The second goes on where the first was broken, with the same numbers for records and files."""
+    for name in ("first", "second"):
+        with opened(vault, killed=True) as plain:
+            for number in range(6):
+                plain.put(f"{name}{number}", f"{name}{number}".encode() * 20)
+                plain.inline.fsync(plain.id(f"{name}{number}"))
+        journal = max(path for path in (vault / "journal").iterdir() if path.name != "ballast")
+        flip(journal, JOURNAL_HEADER_SIZE + 700)
+        with opened(vault, accept_damage=True) as plain:
+            pass
+    found = from_journals(vaultfs, vault, tmp_path / "out")
+    for name in ("first", "second"):
+        assert {f"{name}{number}".encode() * 20 for number in (3, 4, 5)} <= set(found.values())
+    # One whose beginning is broken has no name; none has what belongs to another.
+    for name, data in found.items():
+        whose = name.partition("-")[0]  # one that both histories have comes twice
+        assert not whose or data in (whose.encode() * 20, b""), name
+
+
+@pytest.mark.expects_log("changes are left out")
+def test_a_change_that_was_given_up_is_not_made_to_another_file(vaultfs, vault: Path, tmp_path: Path) -> None:
+    with opened(vault) as plain:
+        plain.put("file", b"o" * 1000)
+    with opened(vault, killed=True) as plain:
+        plain.put("filler", b"f" * 3000)
+        plain.inline.fsync(plain.id("filler"))
+        plain.inline.write(plain.id("file"), 100, b"a part")
+        plain.inline.fsync(plain.id("file"))
+        plain.put("more", b"m")
+    journal = max(path for path in (vault / "journal").iterdir() if path.name != "ballast")
+    flip(journal, JOURNAL_HEADER_SIZE + 500)
+    with opened(vault, accept_damage=True) as plain:
+        plain.inline.write(plain.id("file"), 0, b"n" * 500)
+    done = vaultfs("export", "--salvage", vault, tmp_path / "out", stdin=PASSWORD)
+    assert done.code == 26
+    assert "file: bytes 0 to 100 are lost: only changes to this file are left" in done.err
+    assert "file: bytes 106 to 1000 are lost" in done.err
+    (found,) = (tmp_path / "out/lost+found/journal").glob("* file")
+    assert found.read_bytes() == bytes(100) + b"a part" + bytes(894)
+
+
+def test_what_was_cut_off_or_written_over_is_not_missed(vaultfs, vault: Path, tmp_path: Path) -> None:
+    """Nor is it written out: a file may have been much larger for a moment."""
+    with opened(vault) as plain:
+        plain.put("anew", b"a" * 200_000)
+        plain.put("over", b"o" * 200_000)
+    broken = [objects_of(vaultfs, vault, f"/{name}")[0] for name in ("anew", "over")]
+    with opened(vault, killed=True) as plain:
+        for name in ("anew", "over"):
+            plain.inline.setattr(plain.id(name), SetAttr(size=0 if name == "anew" else 65536))
+            plain.inline.write(plain.id(name), 0, b"N" * 65536)
+        plain.put("huge", b"x")
+        plain.inline.write(plain.id("huge"), 1 << 40, b"far away")
+        plain.inline.setattr(plain.id("huge"), SetAttr(size=5))
+    for path in broken:
+        flip(path, 1000)
+    done = vaultfs("export", "--salvage", vault, tmp_path / "out", stdin=PASSWORD)
+    assert "lost+found/journal" not in done.err
+    found = {path.name.partition(" ")[2]: path.read_bytes() for path in (tmp_path / "out/lost+found/journal").iterdir()}
+    assert found == {"anew": b"N" * 65536, "over": b"N" * 65536, "huge": b"x\0\0\0\0"}
+
+
+def test_files_in_a_journal_have_the_last_of_their_names(vaultfs, vault: Path, tmp_path: Path) -> None:
+    with opened(vault) as plain:
+        plain.put("one", b"1")
+        plain.link("one", "two")
+    with opened(vault, killed=True) as plain:
+        for name in ("a", "b", "gone"):
+            plain.put(name, name.encode())
+        plain.inline.rename(*plain.place("a"), *plain.place("b"), RENAME_EXCHANGE)
+        plain.inline.unlink(*plain.place("gone"))
+        plain.put("new", b"new")
+        plain.move("new", "gone")
+        plain.inline.write(plain.id("one"), 0, b"!")
+        plain.put("ü" * 127, b"long")
+    found = from_journals(vaultfs, vault, tmp_path / "out")
+    assert found.pop("ü" * 117) == b"long"
+    assert sorted((tmp_path / "out/lost+found/journal").glob("* gone"))[1].read_bytes() == b"new"
+    del found["gone"]  # two of them: what was there first is deleted, but not known to be unwanted
+    assert found == {"two": b"!", "b": b"a", "a": b"b"}
+
+
+def test_a_journal_that_the_disk_does_not_give_is_no_success(vaultfs, vault: Path, tmp_path: Path) -> None:
+    with opened(vault, killed=True) as plain:
+        plain.put("note", b"note")
+    env = tmp_path / "env"
+    env.mkdir()
+    (env / "sitecustomize.py").write_text(_NO_JOURNAL)
+    done = vaultfs("export", "--salvage", vault, tmp_path / "out", stdin=PASSWORD, PYTHONPATH=str(env))
+    assert done.code == 26
+    assert "journal/00000001: it cannot be read: Input/output error" in done.err
+
+
+_NO_JOURNAL = """
+import errno, os
+pread = os.pread
+
+def failing(fd, size, offset):
+    if "/journal/0" in os.readlink(f"/proc/self/fd/{fd}"):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    return pread(fd, size, offset)
+
+os.pread = failing
+"""

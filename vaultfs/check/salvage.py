@@ -176,14 +176,19 @@ class Salvage:
         yield Salvaged(place, folder, False)
         taken: set[bytes] = set()
         for number, changed in self._changed.items():
-            name = (b"%d %b" % (changed.id, changed.name))[:_LONGEST_NAME].rstrip()
+            before = self._before_of(changed)
+            known = changed.name or (before.name if before is not None else b"")
+            name = _short(b"%d %b" % (changed.id, known) if known else b"%d" % changed.id)
             name = next(each for each in numbered(name) if each not in taken)
             taken.add(name)
             yield Salvaged(place + b"/" + name, self._after(changed, number), False)
         yield Salvaged(place, folder, True)
 
+    def _before_of(self, changed: Changed) -> Inode | None:
+        return self._before[changed.id] if changed.goes_on else None
+
     def _after(self, changed: Changed, number: int) -> Inode:
-        before = self._before[changed.id]
+        before = self._before_of(changed)
         if changed.made is not None:
             inode = inode_of_entry(changed.made, 0, b"")
         elif before is not None:
@@ -226,14 +231,9 @@ class Salvage:
             yield from mapped_pieces(self._objects, inode, lost, self._newest, self._start)
 
     def _changed_pieces(self, changed: Changed, size: int, lost: Loss) -> Iterator[tuple[int, bytes]]:
-        before: Iterator[tuple[int, bytes]] = iter(())
-        if changed.made is None:
-            inode = self._before[changed.id]
-            if inode is not None:
-                before = self.pieces(inode, lost)
-            else:
-                lost(0, size, "only changes to this file are left, and nothing of what it was before")
-        yield from changed.pieces(self._objects, before, lost)
+        inode = self._before_of(changed)
+        before = None if inode is None else partial(self.pieces, inode)
+        yield from changed.pieces(self._objects, before, size, lost)
 
     def _newest(self, inode_id: int, only: int | None = None) -> Iterator[tuple[int, bytes]]:
         """(number, data) of the newest of each chunk of a file, or of one of its segments; in memory one by one."""
@@ -342,6 +342,16 @@ def _decoded(encoded: bytes) -> Entry | Pointer | None:
         return decode_entry(encoded)
     except Damaged:
         return None
+
+
+def _short(name: bytes) -> bytes:
+    """The name, cut where that leaves room for a number, and between two characters if it is UTF-8."""
+    end = _LONGEST_NAME
+    if len(name) <= end:
+        return name
+    while end > _LONGEST_NAME - 4 and name[end] & 0xC0 == 0x80:
+        end -= 1
+    return name[:end]
 
 
 def _made_up(name: bytes, inode_id: int = 0, mode: int = stat.S_IFDIR | 0o700) -> Inode:

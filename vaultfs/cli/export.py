@@ -109,10 +109,11 @@ def _salvage(args: argparse.Namespace, target: int, out: Output) -> None:
         raise UsageError("--salvage takes a whole store: its directories may be what is lost.")
     unlocked = opening.unlock(opening.load_header(place.store, out), passwords.source(args), out)
     with vaultpaths.committed(place.store, unlocked, args.journal_dir) as tree:
+        # Before the scan: a checkpoint that runs meanwhile brings what is in a journal to where the scan comes to.
+        uncommitted = read_uncommitted(tree.objects)
         scan = Scan(tree.objects)
         with ProgressLine(out, "Scan", "folders") as line:
             scan.run(line.update)
-        uncommitted = read_uncommitted(tree.objects)
         with (
             ProgressLine(out, "Salvage") as line,
             Lookahead(partial(contents_ahead, tree.objects)) as lookahead,
@@ -124,7 +125,7 @@ def _salvage(args: argparse.Namespace, target: int, out: Output) -> None:
         out.warn(f"{path} is none of this vault's objects, or its header is broken")
     for path in uncommitted.broken:
         out.warn(f"{path} is no journal that this vault's keys open")
-    conclude(exporter.files, exporter.copied, exporter.failures, out, quiet=False)
+    conclude(exporter.files, exporter.copied, exporter.failures + uncommitted.failures, out, quiet=False)
 
 
 def conclude(files: int, copied: int, failures: list[str], out: Output, *, quiet: bool) -> None:

@@ -87,26 +87,25 @@ class Changed:
                 case Truncate() | Write():
                     take_size(inode, edit)
 
-    def pieces(self, objects: Objects, before: "Callable[[Loss], Pieces] | None", size: int, lost: Loss) -> Pieces:
+    def pieces(self, objects: Objects, before: Callable[[Loss], Pieces] | None, size: int, lost: Loss) -> Pieces:
         """(offset, bytes) of its data, each over those that came sooner.
 
         `before` gives what it had before the edits, None if nobody knows that; `size` is what it has after them.
         """
         layers, limit = self._layers(size)
 
-        def told(above: list[_Layer], limit: int) -> Loss:
+        def told(above: int, limit: int) -> Loss:
             def tell(start: int, end: int, cause: str) -> None:
-                for left in _uncovered((start, min(end, limit)), above, objects.chunk_size):
+                for left in _uncovered((start, min(end, limit)), layers[above:], objects.chunk_size):
                     lost(*left, cause)
 
             return tell
 
         if before is not None:
-            yield from _clipped(before(told(layers, limit)), limit)
+            yield from _clipped(before(told(0, limit)), limit)
         elif self.made is None:
-            told(layers, limit)(0, limit, "only changes to this file are left, and not what it was before")
-        for number, layer in enumerate(layers):
-            above = layers[number + 1 :]
+            told(0, limit)(0, limit, "only changes to this file are left, and not what it was before")
+        for above, layer in enumerate(layers, 1):
             yield from _clipped(_written(objects, layer.write, told(above, layer.limit)), layer.limit)
 
     def _layers(self, size: int) -> tuple[list[_Layer], int]:
@@ -174,8 +173,8 @@ def _histories(
 ) -> list[list[SealedRecord]]:
     """The records of journals, as far as they go on from one another.
 
-    One that goes on from an earlier record than the last leaves out what is behind that: it was refused, or given up.
-    It is what others have it that is told here, so there is a history with it and one without.
+    One that goes on from an earlier record than the last does without what is behind that, which was refused or given
+    up. Nobody can tell here which of them somebody wants back: there is a history with it, and one without.
     """
     histories: list[list[SealedRecord]] = []
     for number, path in journals:

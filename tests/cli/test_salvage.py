@@ -163,6 +163,45 @@ def test_small_files_that_were_given_up_come_out(vaultfs, vault: Path, tmp_path:
     assert f"quarantine/{kept.name} is no journal that this vault's keys open" in done.err
 
 
+def given_up(vault: Path) -> Path:
+    """Let a journal have what cannot be made again, in a folder that is broken; its path."""
+    with opened(vault) as plain:
+        plain.mkdir("d")
+        plain.commit()
+        plain.put("d/one", b"1")
+    with opened(vault, killed=True) as plain:
+        plain.put("d/two", b"2" * 500)
+    break_frame(vault, "d", -1)
+    (journal,) = (path for path in (vault / "journal").iterdir() if path.name != "ballast")
+    return journal
+
+
+@pytest.mark.expects_log("a change is left out")
+def test_a_journal_that_is_kept_takes_nobodys_place(vaultfs, vault: Path, tmp_path: Path) -> None:
+    """An older root, where the newest is lost, has journals numbered again."""
+    kept = vault / "quarantine" / f"journal-{given_up(vault).name}"
+    kept.parent.mkdir()
+    kept.write_bytes(b"another")
+    with opened(vault, accept_damage=True):
+        pass
+    other = kept.parent / f"{kept.name}-2"
+    assert other.read_bytes() == b"another"
+    assert from_journals(vaultfs, vault, tmp_path / "out") == {"two": b"2" * 500}
+    kept.replace(other)
+    assert from_journals(vaultfs, vault, tmp_path / "again") == {"two": b"2" * 500}
+
+
+@pytest.mark.mount
+def test_a_journal_that_cannot_be_kept_is_not_deleted(vaultfs, vault: Path, tmp_path: Path) -> None:
+    journal = given_up(vault)
+    (vault / "quarantine").write_bytes(b"no folder")
+    (tmp_path / "mount").mkdir()
+    done = vaultfs("mount", vault, tmp_path / "mount", "--accept-damage", stdin=PASSWORD)
+    assert done.code == 6
+    assert "nothing but a folder may be called quarantine" in done.err
+    assert journal.exists()
+
+
 def test_a_change_to_a_file_that_is_lost_is_told(vaultfs, vault: Path, tmp_path: Path) -> None:
     with opened(vault) as plain:
         plain.put("small", b"s" * 1000)

@@ -15,9 +15,7 @@ from vaultfs.format.layout import (
     JOURNAL_FOLDER,
     QUARANTINE_FOLDER,
     journal_number,
-    journal_path,
     kept_journal_number,
-    kept_journal_path,
 )
 from vaultfs.sealing.entries import Entry, decode_entry
 from vaultfs.sealing.journal import RecordCipher, SealedRecord, open_journal_header
@@ -147,25 +145,26 @@ class Uncommitted(NamedTuple):
 def read_uncommitted(objects: Objects) -> Uncommitted:
     """Look through all journals of a store, and the copies of those whose changes were given up."""
     found = Uncommitted([], [], [])
-    kept = _numbers(objects, QUARANTINE_FOLDER, kept_journal_number, found.failures)
-    live = _numbers(objects, JOURNAL_FOLDER, journal_number, found.failures)
-    for history in _histories(objects, [(number, kept_journal_path(number)) for number in kept], found):
+    kept = _journals(objects, QUARANTINE_FOLDER, kept_journal_number, found.failures)
+    live = _journals(objects, JOURNAL_FOLDER, journal_number, found.failures)
+    for history in _histories(objects, kept, found):
         found.files.extend(_files(history, goes_on=False))
-    for history in _histories(objects, [(number, journal_path(number)) for number in live], found):
+    for history in _histories(objects, live, found):
         found.files.extend(_files(history, goes_on=True))
     return found
 
 
-def _numbers(
+def _journals(
     objects: Objects, folder: str, number_of: Callable[[str], int | None], failures: list[str]
-) -> list[int]:
+) -> list[tuple[int, str]]:
+    """(number, path) of the journals in a folder, in order."""
     try:
         names = objects.store.names(folder)
     except OSError as error:
         if error.errno not in _NO_FOLDER:
             failures.append(f"{folder}: it cannot be read: {error.strerror}")
         return []
-    return sorted(number for number in map(number_of, names) if number is not None)
+    return sorted((number, f"{folder}/{name}") for name in names if (number := number_of(name)) is not None)
 
 
 def _histories(

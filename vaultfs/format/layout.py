@@ -1,12 +1,14 @@
 """Where each kind of object lives in the store, and how large slots and files come out."""
 
 import re
+from collections.abc import Iterator
+from itertools import count
 
 from vaultfs.format.constants import OBJECT_HEADER_SIZE, ROOT_SLOTS, SLOT_OVERHEAD
 
 _NAME = re.compile("[0-9a-f]{32}")
 _JOURNAL = re.compile("[0-9a-f]{8}")
-_KEPT = "journal-"
+_KEPT = re.compile("journal-([0-9a-f]{8})(?:-[0-9]+)?")
 
 HEADER_PATH = "vaultfs.json"
 HEADER_BACKUP_PATH = "vaultfs.json.backup"
@@ -64,12 +66,18 @@ def journal_number(name: str) -> int | None:
 
 def kept_journal_path(number: int) -> str:
     """The path of the copy of a journal file whose changes were given up."""
-    return f"{QUARANTINE_FOLDER}/{_KEPT}{number:08x}"
+    return f"{QUARANTINE_FOLDER}/journal-{number:08x}"
+
+
+def another_path(path: str) -> Iterator[str]:
+    """Paths for one more journal of that number that is kept, in order."""
+    return (f"{path}-{again}" for again in count(2))
 
 
 def kept_journal_number(name: str) -> int | None:
-    """The same of a copy's name in the quarantine folder."""
-    return journal_number(name.removeprefix(_KEPT)) if name.startswith(_KEPT) else None
+    """The number of the journal that a file in the quarantine folder is a copy of; None if it is none by its name."""
+    match = _KEPT.fullmatch(name)
+    return int(match[1], 16) if match else None
 
 
 def slot_size(chunk_size: int) -> int:

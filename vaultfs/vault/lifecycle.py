@@ -31,6 +31,7 @@ from vaultfs.format.layout import (
     JOURNAL_FOLDER,
     OBJECTS_FOLDER,
     QUARANTINE_FOLDER,
+    another_path,
     journal_path,
     kept_journal_path,
     object_folder,
@@ -291,24 +292,30 @@ class _Opening:
             self._copy_journals(numbers)
         except OSError as error:
             if error.errno == errno.EINVAL:  # something else has the folder's name
-                log.warning("the journal, whose changes are left out, could not be kept: %s", error)
-            elif error.errno not in OUT_OF_SPACE:
+                raise StoreUnusable(
+                    f"the journal, whose changes are left out, cannot be kept: {error.strerror}; nothing but a folder "
+                    f"may be called {QUARANTINE_FOLDER} in the store"
+                ) from error
+            if error.errno not in OUT_OF_SPACE:
                 raise
-            elif self._core.space.release_ballast():
-                self._keep_journals(numbers)
-            else:
+            if not self._core.space.release_ballast():
                 raise NoSpace("the store has no room to keep the journal, whose changes are left out") from error
+            self._keep_journals(numbers)
 
     def _copy_journals(self, numbers: list[int]) -> None:
         store = self._core.objects.store
         store.make_folder(QUARANTINE_FOLDER)
         for number in numbers:
             path = kept_journal_path(number)
-            if store.exists(path):
-                store.delete(path)  # a copy by an opening that did not get to its end
             # Without the room for records that were to come; a record may end with zeros itself.
-            records = read_file(store, journal_path(number)).rstrip(b"\0")
-            write_new_file(store, path, [records, bytes(4 * RECORD_ALIGNMENT)])
+            kept = read_file(store, journal_path(number)).rstrip(b"\0") + bytes(4 * RECORD_ALIGNMENT)
+            if store.exists(path):
+                if kept.startswith(read_file(store, path)):
+                    store.delete(path)  # a copy by an opening that did not get to its end
+                else:
+                    # Numbers come again where an older root had to do: it may be all there is of another journal.
+                    store.rename(path, next(each for each in another_path(path) if not store.exists(each)))
+            write_new_file(store, path, [kept])
         for folder in (QUARANTINE_FOLDER, ""):
             store.sync_folder(folder)
 

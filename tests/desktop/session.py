@@ -201,6 +201,13 @@ class Desktop:
 
     def find(self, colour: str, area: str = _SCREEN) -> tuple[int, int]:
         """The middle of most of what has this colour, or nearly, in an area `WxH+X+Y` of the screen; waits for it."""
+        return self._find(lambda pixel: is_near(pixel, colour), f"has the colour {colour}", area)
+
+    def find_dark(self, area: str) -> tuple[int, int]:
+        """The same for what is drawn in black or grey on a light ground, as symbols of one colour are."""
+        return self._find(lambda pixel: max(pixel) < 160, "is dark", area)
+
+    def _find(self, is_it: Callable[[bytes], bool], what: str, area: str) -> tuple[int, int]:
         width, height, left, top = map(int, re.findall(r"\d+", area + "+0+0")[:4])
         crop = ["-crop", f"{width}x{height}+{left}+{top}", "+repage"]
         found: list[int] = []
@@ -208,10 +215,10 @@ class Desktop:
         def look() -> bool:
             command = ["convert", str(self.screenshot("find")), "-alpha", "off", *crop, "-depth", "8", "rgb:-"]
             pixels = subprocess.check_output([*self._prefix, *command], env=self._environment(), cwd="/")
-            found[:] = [at for at in range(width * height) if is_near(pixels[3 * at : 3 * at + 3], colour)]
+            found[:] = [at for at in range(width * height) if is_it(pixels[3 * at : 3 * at + 3])]
             return bool(found)
 
-        assert eventually(look), f"nothing has the colour {colour} in {area}"
+        assert eventually(look), f"nothing {what} in {area}"
         return left + int(median(at % width for at in found)), top + int(median(at // width for at in found))
 
     def _environment(self) -> dict[str, str]:

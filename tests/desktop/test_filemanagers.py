@@ -164,7 +164,7 @@ def eject(session: Desktop, backup: Path) -> None:
             session.window("Error")
             session.keys("Escape")
         x, y = position(session, session.window(" - Thunar"))
-        session.click(*session.find("000000", f"14x300+{x + 153}+{y + 90}"))
+        session.click(*session.find_dark(f"14x300+{x + 153}+{y + 90}"))
 
     is_closed = lambda: not session.names(backup)  # noqa: E731
     assert until(is_closed, click), session.screenshot("not-ejected")

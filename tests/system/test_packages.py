@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the sdist, the wheel, and the Debian package if one can be made here."""
     folder = tmp_path_factory.mktemp("dist")
     reachable = subprocess.run(
-        [PYTHON, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder / "pip", "build"],
+        [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder / "pip", "build"],
         capture_output=True,
         check=False,
     )
@@ -107,7 +108,8 @@ def test_the_debian_package_says_what_it_needs(packages: Path) -> None:
     (package,) = packages.glob("*.deb")
     fields = subprocess.check_output(["dpkg-deb", "-f", package, "Depends"], text=True)
     needed = {part.split()[0] for part in fields.split(",")}
-    assert {"fuse3", "python3", "libfuse3-3", "libc6"} <= needed
+    assert {"fuse3", "python3", "libc6"} <= needed
+    assert any(name.startswith("libfuse3-") for name in needed), needed  # its number grows with Debian's releases
     listed = subprocess.check_output(["dpkg-deb", "-c", package], text=True)
     for path in (
         "./usr/bin/vaultfs",

@@ -1,5 +1,6 @@
 """Changes how the kernel treats a vault that is mounted already, as `mount -o remount` asks."""
 
+import os
 import subprocess
 from collections.abc import Sequence
 
@@ -17,8 +18,11 @@ def remount(mountpoint: str, options: Sequence[str]) -> None:
     mount = mount_at(path)
     if mount is None or not mount.is_vault:
         raise MountpointUnusable(f"no vault is mounted on {path}")
-    # Not through the helper for this type, which is what mount(8) runs us as.
+    # Not through the helper for this type, which is what mount(8) runs us as. And by mount(2): mount(8) repeats all
+    # options that the mount has, and by fsconfig(2) the kernel takes none of a FUSE mount's once more.
     command = ["mount", "--internal-only", "-o", ",".join(["remount", *options]), path]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = os.environ | {"LIBMOUNT_FORCE_MOUNT2": "always"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise MountpointUnusable(f"{path} could not be remounted: {done.stderr.strip().rstrip('.')}")
+        reason = done.stderr.strip().partition("\n")[0].rstrip(".")
+        raise MountpointUnusable(f"{path} could not be remounted: {reason}")

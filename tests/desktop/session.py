@@ -180,8 +180,8 @@ class Desktop:
         self.run("xdotool", "type", "--delay", "15", text)
 
     def click(self, x: int, y: int, button: int = 1) -> None:
-        """Click a place of the screen."""
-        self.run("xdotool", "mousemove", str(x), str(y), "click", str(button))
+        """Click a place of the screen, and leave it: what lies under the pointer has other colours."""
+        self.run("xdotool", "mousemove", str(x), str(y), "click", str(button), "mousemove", "0", "0")
 
     def screenshot(self, name: str) -> Path:
         """Take the whole screen as PNG; kept in $VAULTFS_SCREENSHOTS if that is set."""

@@ -1,7 +1,6 @@
 """Looks through all names in the store for what no root reaches: orphans, foreign files, copies in conflict."""
 
 import errno
-import re
 from collections.abc import Iterator
 
 from vaultfs.check.committed import CommittedTree
@@ -18,6 +17,7 @@ from vaultfs.format.layout import (
     LOCK_PATH,
     OBJECTS_FOLDER,
     QUARANTINE_FOLDER,
+    is_journal,
     object_folders,
     object_name,
     root_slot_path,
@@ -27,7 +27,6 @@ from vaultfs.sealing.objects import ObjectHeader, open_object_header
 from vaultfs.sealing.roots import open_root
 from vaultfs.store.api import read_file
 
-_JOURNAL = re.compile(r"journal/[0-9a-f]{8}")
 _ROOTS = tuple(root_slot_path(slot) for slot in range(ROOT_SLOTS))
 _OWN = {
     HEADER_PATH, HEADER_BACKUP_PATH, LOCK_PATH, JOURNAL_FOLDER, OBJECTS_FOLDER, BALLAST_PATH, QUARANTINE_FOLDER,
@@ -61,7 +60,7 @@ class Listing:
         expected = in_flight | set(root.let_go)
         for folder in ("", JOURNAL_FOLDER, OBJECTS_FOLDER):
             for path in self._paths(folder):
-                if path not in _OWN and _JOURNAL.fullmatch(path) is None:
+                if path not in _OWN and not is_journal(path):
                     self._strange(path)
         for number, folder in enumerate(object_folders()):
             reached = self._reached.folder(number)
@@ -158,7 +157,7 @@ class Listing:
             return f"another version of {original}, of {what} {header.inode_id}, generation {header.generation}"
         if original in _ROOTS:
             return self._root_identity(path, original)
-        if original in (HEADER_PATH, HEADER_BACKUP_PATH) or _JOURNAL.fullmatch(original):
+        if original in (HEADER_PATH, HEADER_BACKUP_PATH) or is_journal(original):
             return f"another version of {original}"
         return ""
 
@@ -188,7 +187,7 @@ def journal_headers(tree: CommittedTree) -> list[JournalHeader]:
     headers: list[JournalHeader] = []
     for name in objects.store.names(JOURNAL_FOLDER):
         path = f"{JOURNAL_FOLDER}/{name}"
-        if _JOURNAL.fullmatch(path) is None:
+        if not is_journal(path):
             continue
         try:
             file = objects.store.open(path)

@@ -64,6 +64,12 @@ def journal_number(name: str) -> int | None:
     return int(name, 16) if _JOURNAL.fullmatch(name) else None
 
 
+def is_journal(path: str) -> bool:
+    """Whether a path is one that `journal_path` gives."""
+    folder, _, name = path.rpartition("/")
+    return folder == JOURNAL_FOLDER and journal_number(name) is not None
+
+
 def kept_journal_path(number: int) -> str:
     """The path of the copy of a journal file whose changes were given up."""
     return f"{QUARANTINE_FOLDER}/journal-{number:08x}"

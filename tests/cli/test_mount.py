@@ -79,7 +79,9 @@ def test_the_helper_of_mount(vault: Path, place: Path, tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="the kernel lets only root remount")
 def test_remounting_read_only_and_back(vaultfs, refused, vault: Path, place: Path) -> None:
     assert vaultfs(vault, place, stdin=PASSWORD).code == 0
-    (place / "file").write_text("content")
+    with (place / "file").open("w") as file:
+        refused(vaultfs("mount", vault, place, "-o", "remount,ro"), 10, "mount point is busy")
+        file.write("content")
     assert vaultfs("mount", vault, place, "-o", "remount,ro,nodiratime") == Result(0, "", "")
     with pytest.raises(OSError, match="Read-only"):
         (place / "new").touch()

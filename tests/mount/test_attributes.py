@@ -181,7 +181,7 @@ def test_a_file_has_the_time_of_the_tick_it_was_made_in(folder: Path) -> None:
         if time.clock_gettime_ns(COARSE_CLOCK) == before:
             assert (found.st_mtime_ns, found.st_ctime_ns) == (before, before)
             return
-    pytest.skip("this machine takes longer than a tick to make a file")
+    pytest.fail("no file was made within a tick")
 
 
 def test_changes_in_a_directory_change_its_times(folder: Path) -> None:

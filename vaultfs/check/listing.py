@@ -18,6 +18,7 @@ from vaultfs.format.layout import (
     OBJECTS_FOLDER,
     QUARANTINE_FOLDER,
     is_journal,
+    journal_path,
     object_folders,
     object_name,
     root_slot_path,
@@ -26,6 +27,7 @@ from vaultfs.sealing.journal import JournalHeader, object_name_of, open_journal_
 from vaultfs.sealing.objects import ObjectHeader, open_object_header
 from vaultfs.sealing.roots import open_root
 from vaultfs.store.api import read_file
+from vaultfs.vault.recovery import journal_numbers
 
 _ROOTS = tuple(root_slot_path(slot) for slot in range(ROOT_SLOTS))
 _OWN = {
@@ -185,14 +187,11 @@ def journal_headers(tree: CommittedTree) -> list[JournalHeader]:
     """The headers of all journals in the store that verify."""
     objects = tree.objects
     headers: list[JournalHeader] = []
-    for name in objects.store.names(JOURNAL_FOLDER):
-        path = f"{JOURNAL_FOLDER}/{name}"
-        if not is_journal(path):
-            continue
+    for number in journal_numbers(objects):
         try:
-            file = objects.store.open(path)
+            file = objects.store.open(journal_path(number))
             try:
-                headers.append(open_journal_header(objects.context, int(name, 16), file.read(4096, 0)))
+                headers.append(open_journal_header(objects.context, number, file.read(4096, 0)))
             finally:
                 file.close()
         except (Damaged, OSError):

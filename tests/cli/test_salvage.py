@@ -323,3 +323,24 @@ def failing(fd, size, offset):
 
 os.pread = failing
 """
+
+
+def test_what_was_changed_on_two_machines_comes_out(vaultfs, vault: Path, source: Path, tmp_path: Path) -> None:
+    """One was killed with changes in its journal; a sync client brought what the other wrote from the state before."""
+    assert vaultfs("import", source, vault, stdin=PASSWORD).code == 0
+    other, large = tmp_path / "other", os.urandom(300_000)
+    with opened(vault, killed=True) as plain:
+        plain.put("both", b"both")
+        shutil.copytree(vault, other)
+        plain.put("note", b"ours")
+        plain.put("large", large)
+    with opened(other) as plain:
+        for number in range(20):
+            plain.put(f"theirs {number}", large[::-1])
+    shutil.copytree(other, vault, dirs_exist_ok=True)
+    done = vaultfs("import", source / "docs", vault, stdin=PASSWORD)
+    assert done.code == 0, done
+    assert "The store has changes of another session" in done.err, done
+    assert "The store has changes" not in vaultfs("ls", vault, stdin=PASSWORD).err
+    assert from_journals(vaultfs, vault, tmp_path / "out") == {"both": b"both", "note": b"ours", "large": large}
+    assert [(tmp_path / f"out/theirs {number}").read_bytes() for number in range(20)] == [large[::-1]] * 20

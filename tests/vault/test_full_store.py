@@ -12,6 +12,7 @@ from tests.support.memorystore import MemoryStore
 from tests.vault.harness import KEYS, ROOT, open_inline
 from tests.vault.walker import assert_clean
 from vaultfs.errors import NoSpace
+from vaultfs.format.constants import CHUNK_SIZE_DEFAULT
 from vaultfs.format.layout import BALLAST_PATH
 from vaultfs.sealing.entries import decode_head
 from vaultfs.vault.inline import Inline
@@ -88,7 +89,7 @@ class Kept:
             assert found == self.contents
             if store is not None:
                 vault.vault.close()
-                assert_clean(store)
+                assert_clean(store, CHUNK_SIZE_DEFAULT)
 
 
 @pytest.fixture
@@ -141,7 +142,7 @@ def test_a_small_store_has_a_small_ballast() -> None:
     inode = vault.create_inode(ROOT, b"file", stat.S_IFREG | 0o600)
     vault.write(inode.id, 0, bytes(4 << 20))
     vault.vault.close()
-    assert_clean(store)
+    assert_clean(store, CHUNK_SIZE_DEFAULT)
 
 
 @pytest.mark.expects_log("ballast was released")
@@ -160,7 +161,7 @@ def test_a_vault_without_a_free_byte_is_closed_in_the_journals_free_end(kept: Ke
     kept.fill_and_take_the_ballast()
     kept.delete(*(b"file%d" % number for number in range(5)))
     kept.vault.vault.close()
-    assert_clean(kept.store)
+    assert_clean(kept.store, CHUNK_SIZE_DEFAULT)
     kept.reopen()
     kept.check()
 

@@ -4,6 +4,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import TypeVar
 
 import pytest
@@ -428,6 +429,10 @@ class VaultMachine(RuleBasedStateMachine):
             assert not self.vault.vault.read_only, self.vault.vault.read_only_reason
             files = self.vault.statfs()
             assert files.files - files.files_free == len(self.reached()) + self.hidden(), "inode count"
+            active = self.vault.vault._state.active
+            values = chain.from_iterable(content.active.chunks.values() for content in active.contents.values())
+            held = sum(len(value) for value in values if isinstance(value, bytearray))
+            assert active.overlay_bytes == held, "bytes held in memory"
 
     def hidden(self) -> int:
         """Shards count as inodes too."""

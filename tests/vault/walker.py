@@ -7,7 +7,7 @@ from tests.vault.harness import KEYS, SMALL_CHUNK
 from vaultfs.format.layout import journal_path, object_folders, object_name, object_path, root_slot_path
 from vaultfs.sealing.context import SealingContext
 from vaultfs.sealing.entries import Entry, decode_entry, decode_head
-from vaultfs.sealing.maps import InlineData, InlineMap, decode_content
+from vaultfs.sealing.maps import InlineData, InlineMap, decode_content, leaf_entries
 from vaultfs.sealing.roots import Root, open_root
 from vaultfs.store.handles import HandleCache
 from vaultfs.vault.content import FileContent, load_index
@@ -72,17 +72,25 @@ def _of_file(objects: Objects, entry: Entry) -> Iterator[tuple[bytes, str]]:
     section = decode_content(entry.content)
     if isinstance(section.map, InlineMap):
         yield section.map.object, f"file {entry.id}"
+        assert section.stored == _bytes_in(section.map.leaf), f"file {entry.id} tells another size on disk than it has"
         return
     if isinstance(section.map, InlineData):
+        assert section.stored == len(section.map.data), f"file {entry.id} tells another size on disk than it has"
         return
-    references = dict(section.map.references)
+    content = FileContent.from_section(objects, entry.id, entry.content)
     if section.map.level:
-        content = FileContent.from_section(objects, entry.id, entry.content)
         loaded = load_index(content, entry.content)
         yield loaded.index_segment.name, f"index of file {entry.id}"
-        references = loaded.leaves
-    for number, reference in references.items():
-        yield reference.object, f"segment {number} of file {entry.id}"
+        content.adopt_references(loaded.leaves)
+    for number, segment in content.committed.items():
+        yield segment.name, f"segment {number} of file {entry.id}"
+    stored = sum(_bytes_in(segment.load_node()) for segment in content.committed.values())
+    assert section.stored == stored, f"file {entry.id} tells another size on disk than it has"
+
+
+def _bytes_in(leaf: bytes) -> int:
+    """The bytes of chunk data that a leaf names."""
+    return sum(entry.length for _, entry in leaf_entries(leaf))
 
 
 def assert_clean(store: MemoryStore, chunk_size: int = SMALL_CHUNK) -> None:

@@ -8,6 +8,7 @@ from vaultfs.vault.checkpoint import Checkpoint, Plan, make_plan
 from vaultfs.vault.core import Core
 from vaultfs.vault.journal import JournalFile
 from vaultfs.vault.memory import GenerationMemory, Seen
+from vaultfs.vault.roots import ChangedByOthers
 from vaultfs.vault.space import OUT_OF_SPACE
 from vaultfs.vault.waits import resolve
 
@@ -29,9 +30,10 @@ class CheckpointJob:
         """Write everything, then the root."""
         core = self._core
         try:
+            # Folders are written on behind what they have, which would be over what somebody else put there.
+            core.roots.refuse_others()
             root = self._checkpoint.write(core.now())
-            if core.roots.changed_by_others():
-                raise Damaged("the roots in the store were changed by another program")
+            core.roots.refuse_others()
             self._root_begun = True
             core.roots.commit(root)
             self._checkpointer.remember()
@@ -64,7 +66,7 @@ class CheckpointJob:
     def _failed(self, error: Exception) -> None:
         core = self._core
         self._checkpointer.running = False
-        if not isinstance(error, (OSError, Damaged)):
+        if not isinstance(error, (OSError, Damaged, ChangedByOthers)):
             # What is in the journal is safe, and nobody may wait for ever.
             core.stop_unforeseen("a checkpoint failed", error)
         if self._root_begun:
@@ -79,6 +81,8 @@ class CheckpointJob:
             core.fail("a checkpoint could not be written", error)
         elif isinstance(error, Damaged):
             core.stop_writing(str(error))
+        elif isinstance(error, ChangedByOthers):
+            core.give_way(error)
 
     def clean_up(self, last: bool = False) -> None:
         """Free what was let go and, unless this is the `last` one, have the next journal ready.

@@ -13,7 +13,8 @@ from vaultfs.vault.content import FileContent
 from vaultfs.vault.inode import Inode
 from vaultfs.vault.journal import Journal
 from vaultfs.vault.objects import Objects
-from vaultfs.vault.roots import RootSlots
+from vaultfs.vault.quarantine import keep_journals
+from vaultfs.vault.roots import ChangedByOthers, RootSlots
 from vaultfs.vault.scratch import Scratch
 from vaultfs.vault.settings import Settings
 from vaultfs.vault.space import OUT_OF_SPACE, SpaceKeeper
@@ -192,6 +193,27 @@ class Core:
         self.stop_writing(sentence)
         return WriteFailed(sentence)
 
+    def refuse_others(self) -> None:
+        """Turn read-only if the roots in the store are not those this vault goes on from; raises ReadOnly then."""
+        try:
+            self.roots.refuse_others()
+        except ChangedByOthers as others:
+            self.give_way(others)
+            raise ReadOnly(self.read_only_reason) from others
+        except OSError as error:
+            raise self.fail("the roots could not be read", error) from error
+
+    def give_way(self, others: ChangedByOthers) -> None:
+        """Turn read-only, and keep what only the journal here has: whoever opens the store next goes on from theirs."""
+        self.stop_writing(str(others))
+        try:
+            kept = keep_journals(self.objects.store, self.journal.contents())
+        except OSError as error:
+            log.error("the last changes could not be kept: %s", error)
+            return
+        if kept:
+            log.warning("the last changes are kept in %s: `vaultfs export --salvage` gets them out", ", ".join(kept))
+
     def stop_writing(self, sentence: str) -> None:
         """Turn read-only: nothing is thrown away, and no later sync may claim that what waits is durable."""
         self.write_failed = True
@@ -208,6 +230,7 @@ class Core:
         """A root that needs its journal goes out before the first record does."""
         latest = self.roots.latest
         assert latest is not None
+        self.refuse_others()
         try:
             if self.journal.is_idle:
                 self.rotate_journal()

@@ -6,6 +6,7 @@ sealed and written one after the other, while both are fresh in the processor's 
 """
 
 import threading
+from collections.abc import Iterator
 
 from vaultfs.errors import NoSpace
 from vaultfs.format.constants import JOURNAL_HEADER_SIZE
@@ -314,6 +315,12 @@ class Journal:
             recyclable, self._recyclable = self._recyclable, []
         for path in recyclable + ([spare.path] if spare is not None else []):
             self._objects.store.delete(path)
+
+    def contents(self) -> Iterator[tuple[int, bytes]]:
+        """(number, bytes) of the live files that have records, up to the last one written; raises OSError."""
+        for journal in self._live:
+            if journal.end > JOURNAL_HEADER_SIZE:
+                yield journal.header.number, journal.file.read(journal.end, 0)
 
     def remove_all(self) -> None:
         """Delete every journal file; only once a clean root is durable. Raises OSError."""

@@ -22,7 +22,6 @@ from vaultfs.format.constants import (
     CHUNK_SIZE_MIN,
     FIRST_FREE_ID,
     ORPHANS_ID,
-    RECORD_ALIGNMENT,
     ROOT_ID,
     ROOT_SLOTS,
     SHARED_ID,
@@ -31,9 +30,7 @@ from vaultfs.format.layout import (
     JOURNAL_FOLDER,
     OBJECTS_FOLDER,
     QUARANTINE_FOLDER,
-    another_path,
     journal_path,
-    kept_journal_path,
     object_folder,
     object_folders,
     object_path,
@@ -44,7 +41,7 @@ from vaultfs.sealing.context import SealingContext
 from vaultfs.sealing.entries import Entry, decode_entry, encode_entry, new_entry
 from vaultfs.sealing.records import Purge
 from vaultfs.sealing.roots import JournalStart, Root, SealedRoot
-from vaultfs.store.api import Store, read_file, write_new_file
+from vaultfs.store.api import Store, read_file
 from vaultfs.store.handles import HandleCache, descriptor_limit
 from vaultfs.vault.apply import apply
 from vaultfs.vault.checkpoint import delete_objects
@@ -54,6 +51,7 @@ from vaultfs.vault.inode import inode_of_entry
 from vaultfs.vault.journal import Journal
 from vaultfs.vault.memory import GenerationMemory
 from vaultfs.vault.objects import Objects
+from vaultfs.vault.quarantine import keep_journals
 from vaultfs.vault.recovery import (
     JournalRecords,
     Progress,
@@ -64,6 +62,7 @@ from vaultfs.vault.recovery import (
     journal_numbers,
     named_objects,
     read_journals,
+    unknown_journals,
 )
 from vaultfs.vault.roots import NO_ROOT_VERIFIES, RootSlots
 from vaultfs.vault.settings import Settings
@@ -148,10 +147,11 @@ def open_core(
     checkpointer = Checkpointer(core, memory)
     opening = _Opening(core, checkpointer, latest.root, accept_damage)
     opening.replay(progress)
-    if read_only:
+    strangers = opening.strangers(is_ours=_is_ours(latest, memory))
+    if not read_only:
+        opening.settle(strangers)
+    elif not strangers:
         checkpointer.remember()
-    else:
-        opening.settle()
     return core, checkpointer
 
 
@@ -195,6 +195,12 @@ def _refuse_rollback(latest: SealedRoot, header_epoch: int, memory: GenerationMe
             "the store went another way than what this machine has seen: two copies of it were changed; "
             "give --accept-rollback to go on with this one"
         )
+
+
+def _is_ours(latest: SealedRoot, memory: GenerationMemory | None) -> bool:
+    """Whether this machine wrote the root, or none is known to have been written by another one."""
+    seen = memory.load() if memory is not None else None
+    return seen is None or seen == (latest.root.generation, latest.tag)
 
 
 def _state_of(objects: Objects, settings: Settings, root: Root) -> State:
@@ -267,7 +273,18 @@ class _Opening:
         for inode_id, chunk in replay.skipped:
             log.info("chunk %d of inode %d had not reached the disk; it has its older content", chunk, inode_id)
 
-    def settle(self) -> None:
+    def strangers(self, *, is_ours: bool) -> list[int]:
+        """The numbers of journals with changes of another session, if any; `is_ours` as for `unknown_journals`."""
+        objects = self._core.objects
+        found = unknown_journals(objects, journal_numbers(objects), self._root, is_ours=is_ours)
+        if found:
+            log.warning(
+                "the store has changes of another session that were made without this one's: "
+                "`vaultfs export --salvage` gets them out"
+            )
+        return found
+
+    def settle(self, strangers: list[int]) -> None:
         """Commit what was recovered, purge what was unlinked, and delete what nothing reaches."""
         core = self._core
         _make_folders(core.objects.store)
@@ -275,8 +292,7 @@ class _Opening:
         delete_objects(core.state, self._root.let_go)
         numbers = journal_numbers(core.objects)
         highest = max([self._root.journal.number, *numbers])
-        if self._left_out and numbers:
-            self._keep_journals(numbers)
+        self._keep_journals(numbers if self._left_out else strangers)
         self._renew_journal(highest + 1)
         self._purge_orphans()
         # A root that knows the header's epoch makes older headers, and the passwords in them, be refused.
@@ -289,7 +305,8 @@ class _Opening:
     def _keep_journals(self, numbers: list[int]) -> None:
         """Put copies away of journals that have changes which were left out: nothing else has them."""
         try:
-            self._copy_journals(numbers)
+            store = self._core.objects.store
+            keep_journals(store, ((number, read_file(store, journal_path(number))) for number in numbers))
         except OSError as error:
             if error.errno == errno.EINVAL:  # something else has the folder's name
                 raise StoreUnusable(
@@ -301,23 +318,6 @@ class _Opening:
             if not self._core.space.release_ballast():
                 raise NoSpace("the store has no room to keep the journal, whose changes are left out") from error
             self._keep_journals(numbers)
-
-    def _copy_journals(self, numbers: list[int]) -> None:
-        store = self._core.objects.store
-        store.make_folder(QUARANTINE_FOLDER)
-        for number in numbers:
-            path = kept_journal_path(number)
-            # Without the room for records that were to come; a record may end with zeros itself.
-            kept = read_file(store, journal_path(number)).rstrip(b"\0") + bytes(4 * RECORD_ALIGNMENT)
-            if store.exists(path):
-                if kept.startswith(read_file(store, path)):
-                    store.delete(path)  # a copy by an opening that did not get to its end
-                else:
-                    # Numbers come again where an older root had to do: it may be all there is of another journal.
-                    store.rename(path, next(each for each in another_path(path) if not store.exists(each)))
-            write_new_file(store, path, [kept])
-        for folder in (QUARANTINE_FOLDER, ""):
-            store.sync_folder(folder)
 
     def _renew_journal(self, number: int) -> None:
         """A recovered journal is never appended to: go on in a new one, with the old one's last number and tag."""
@@ -380,7 +380,8 @@ class _Opening:
 
 
 def clean_end(core: Core, checkpointer: Checkpointer) -> None:
-    """Write a root that needs no journal; everything must be committed. Raises OSError."""
+    """Write a root that needs no journal; everything must be committed. Raises OSError, ReadOnly because of others."""
+    core.refuse_others()
     latest = core.roots.latest
     assert latest is not None
     root = latest.root._replace(
@@ -400,7 +401,7 @@ def clean_end(core: Core, checkpointer: Checkpointer) -> None:
 def settle_core(core: Core, checkpointer: Checkpointer) -> bool:
     """Write a clean root while the vault stays open; False if a checkpoint has to come first.
 
-    Raises ReadOnly if the vault turned that way, WriteFailed if it does so now.
+    Raises ReadOnly if the vault turned that way or others changed it, WriteFailed if it turns that way now.
     """
     if core.read_only_reason:
         raise ReadOnly(core.read_only_reason)
@@ -429,7 +430,7 @@ def close_core(core: Core, checkpointer: Checkpointer) -> None:
     """Commit everything and leave the vault clean; a vault turned read-only is left to recovery.
 
     Raises WriteFailed if what was accepted could not be committed; it is in the journal then, or the error says why
-    not.
+    not. Raises ReadOnly if others changed the store: it is left as they made it.
     """
     try:
         latest = core.roots.latest

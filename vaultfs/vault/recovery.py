@@ -28,7 +28,7 @@ from vaultfs.sealing.journal import (
 )
 from vaultfs.sealing.maps import MapEntry
 from vaultfs.sealing.records import Direct, Record, Rename, Synced, Truncate, Write, decode_record
-from vaultfs.sealing.roots import JournalStart
+from vaultfs.sealing.roots import JournalStart, Root
 from vaultfs.store.api import is_failure, read_file
 from vaultfs.vault.apply import RENAME_EXCHANGE, apply
 from vaultfs.vault.content import read_chunk
@@ -164,6 +164,52 @@ def verifying_records(cipher: RecordCipher, view: memoryview, offset: int) -> It
         sealed = cipher.open(view, offset + place * RECORD_ALIGNMENT)
         if sealed is not None:
             yield sealed
+
+
+def unknown_journals(objects: Objects, numbers: list[int], root: Root, *, is_ours: bool) -> list[int]:
+    """The numbers of journals that a root has no need of, and that have changes it was made without. Raises OSError.
+
+    The root has the changes of those that led to it; others come from a session that went on from an older root, on
+    another machine, say. `is_ours` tells that this machine wrote the root: then what a journal misses before the root
+    is what a power cut took, and nothing that another machine did. A journal whose beginning is broken tells nothing.
+    """
+    start = root.journal
+    ends = {number: _ends_of(objects, number) for number in numbers if root.clean or number < start.number}
+    known = {start.tag}
+    unknown = []
+    for number, found in sorted(ends.items(), reverse=True):
+        if found is None:
+            continue
+        same = number != start.number or found.salt == start.salt
+        if same and (found.last.tag in known or (found.last.sequence <= start.sequence and is_ours)):
+            known.add(found.first.previous)
+        else:
+            unknown.append(number)
+    return unknown
+
+
+class _Ends(NamedTuple):
+    """The salt of a journal file, and the first and the last record of the chain it begins with."""
+
+    salt: bytes
+    first: SealedRecord
+    last: SealedRecord
+
+
+def _ends_of(objects: Objects, number: int) -> _Ends | None:
+    """The ends of the chain a journal file begins with; None if it has no records, or no header that verifies."""
+    stored = memoryview(read_file(objects.store, journal_path(number)))
+    try:
+        header = open_journal_header(objects.context, number, bytes(stored[:JOURNAL_HEADER_SIZE]))
+    except Damaged:
+        return None
+    cipher = RecordCipher(objects.context, header)
+    first = last = cipher.open(stored, JOURNAL_HEADER_SIZE)
+    if first is None or last is None:
+        return None
+    while (record := cipher.open(stored, last.end)) is not None and record.previous == last.tag:
+        last = record
+    return _Ends(header.salt, first, last)
 
 
 def read_recorded(objects: Objects, record: Write, piece: Direct) -> bytearray:

@@ -23,6 +23,13 @@ NO_ROOT_VERIFIES = (
 )
 
 
+class ChangedByOthers(Exception):
+    """Another program put other roots into the store, as a sync client does with what another machine wrote."""
+
+    def __init__(self) -> None:
+        super().__init__("the roots in the store were changed by another program")
+
+
 class RootSlots:
     """`latest` is the root in force, as last read or written here."""
 
@@ -101,13 +108,12 @@ class RootSlots:
         copy = self._newest_header()
         return copy is not None and self.latest is not None and copy.header.epoch > self.latest.root.epoch
 
-    def changed_by_others(self) -> bool:
-        """Whether a slot no longer holds what was last read or written here."""
+    def refuse_others(self) -> None:
+        """Raise ChangedByOthers if a slot no longer holds what was last read or written here; may raise OSError."""
         for slot in range(ROOT_SLOTS):
             sealed = self._read_slot(slot)
             if (sealed.tag if sealed is not None else None) != self._tags.get(slot):
-                return True
-        return False
+                raise ChangedByOthers
 
     def _read_slot(self, slot: int) -> SealedRoot | None:
         try:

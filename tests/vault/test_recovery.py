@@ -1,0 +1,94 @@
+"""What recovery makes of chunks that records name and that do not verify: told if they were synced, else skipped."""
+
+import logging
+import random
+import stat
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.memorystore import MemoryStore
+from tests.vault.crashing import CHUNK
+from tests.vault.harness import ROOT, new_store, open_inline, small_limits
+from tests.vault.walker import object_names
+from vaultfs.errors import Damaged
+from vaultfs.format.layout import object_path, slot_offset
+from vaultfs.vault.inline import Inline
+from vaultfs.vault.inode import SetAttr
+
+SIZE = 3 * CHUNK
+"""Bytes of the file: chunks that all go to one object."""
+
+
+@pytest.fixture(autouse=True)
+def _small_limits(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    caplog.set_level(logging.CRITICAL, "vaultfs.recovery")
+    with small_limits():
+        yield
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return new_store()
+
+
+@pytest.fixture
+def vault(store: MemoryStore) -> Inline:
+    return open_inline(store)
+
+
+@pytest.fixture
+def data() -> bytes:
+    return random.Random(5).randbytes(SIZE)
+
+
+def new_file(vault: Inline, name: bytes, data: bytes) -> int:
+    inode = vault.create_inode(ROOT, name, stat.S_IFREG | 0o644)
+    vault.vault.remember(inode.id)
+    vault.write(inode.id, 0, data)
+    return inode.id
+
+
+def without_chunk(store: MemoryStore, before: set[bytes], slot: int) -> MemoryStore:
+    """The store as a killed process leaves it, but for a slot of the one new object, that never reached the disk."""
+    store = store.copy()
+    (name,) = object_names(store) - before
+    file = store.open(object_path(name), write=True)
+    file.write([bytes(CHUNK)], slot_offset(slot, CHUNK))
+    return store
+
+
+def content(vault: Inline, name: bytes) -> bytes:
+    inode = vault.walk(name)
+    return vault.read(inode.id, 0, inode.size)
+
+
+def test_a_chunk_that_was_synced_is_never_skipped(store: MemoryStore, vault: Inline, data: bytes) -> None:
+    before = object_names(store)
+    vault.fsync(new_file(vault, b"file", data))
+    again = open_inline(without_chunk(store, before, 1))
+    inode = again.walk(b"file")
+    assert inode.size == SIZE
+    assert again.read(inode.id, 0, CHUNK) == data[:CHUNK]
+    with pytest.raises(Damaged):
+        again.read(inode.id, CHUNK, CHUNK)
+    assert again.read(inode.id, 2 * CHUNK, CHUNK) == data[2 * CHUNK :]
+
+
+def test_a_chunk_that_was_not_synced_ends_the_file(store: MemoryStore, vault: Inline, data: bytes) -> None:
+    before = object_names(store)
+    file = new_file(vault, b"file", data)
+    vault.write(file, SIZE, b"and a little more")
+    assert content(open_inline(without_chunk(store, before, 1)), b"file") == data[:CHUNK]
+
+
+def test_what_is_written_after_a_cut_is_kept(store: MemoryStore, vault: Inline, data: bytes) -> None:
+    """The chunk that was lost is cut off, so nothing is missing before what came later."""
+    before = object_names(store)
+    file = new_file(vault, b"file", data)
+    vault.setattr(file, SetAttr(size=10))
+    vault.write(file, 10, b" and on")
+    vault.setattr(file, SetAttr(size=CHUNK + 10))
+    vault.write(file, CHUNK + 10, b" and further")
+    found = content(open_inline(without_chunk(store, before, 1)), b"file")
+    assert found == (data[:10] + b" and on").ljust(CHUNK + 10, b"\0") + b" and further"

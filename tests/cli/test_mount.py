@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.plain import opened
 from tests.cli.running import CHEAP, MAIN, PASSWORD, Result, digest, environment, lose_root_copies
 from tests.support.namespaces import needs_mount_namespace, needs_user_namespace
 
@@ -100,6 +101,33 @@ def test_status_and_info_tell_of_an_open_vault(vaultfs, vault: Path, place: Path
     assert json.loads(vaultfs("info", "--json", vault).out)["holder"]["mode"] == "read"
     with pytest.raises(OSError, match="Read-only"):
         (place / "x").write_text("x")
+    assert vaultfs("umount", place).code == 0
+
+
+def test_a_vault_that_another_machine_changed_stops_and_says_why(vaultfs, vault: Path, place: Path) -> None:
+    """A sync client brings what the other one wrote, which has to stay; nothing was changed here since."""
+    other = vault.parent / "other"
+    assert vaultfs("mount", vault, place, stdin=PASSWORD).code == 0
+    (place / "ours").write_text("before")
+    assert vaultfs("sync-ready", vault).code == 0
+    shutil.copytree(vault, other)
+    with opened(other) as plain:
+        plain.put("theirs", b"x" * 100_000)
+    shutil.copytree(other, vault, dirs_exist_ok=True)
+    left = digest(vault) | {"lock": ""}  # who has it open
+    assert (place / "ours").read_text() == "before"
+    with pytest.raises(OSError, match="Read-only"):
+        (place / "new").touch()
+    reason = "the vault turned read-only because the roots in the store were changed by another program"
+    (row,) = [row for row in json.loads(vaultfs("status", "--json").out) if row["mountpoint"] == str(place)]
+    assert row == {"mountpoint": str(place), "store": str(vault), "state": "stopped", "reason": reason}
+    done = vaultfs("status")
+    assert [str(place), str(vault), "stopped"] in [line.split() for line in done.out.splitlines()]
+    assert f"{place}: {reason}." in done.err
+    assert vaultfs("umount", place).code == 0
+    assert digest(vault) | {"lock": ""} == left
+    assert vaultfs("mount", vault, place, stdin=PASSWORD).code == 0
+    assert {path.name: path.read_bytes() for path in place.iterdir()} == {"ours": b"before", "theirs": b"x" * 100_000}
     assert vaultfs("umount", place).code == 0
 
 

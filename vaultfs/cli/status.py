@@ -1,8 +1,12 @@
 """`vaultfs status`: which vaults are mounted."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from vaultfs.cli.output import Output
+
+if TYPE_CHECKING:
+    from vaultfs.mount.mounttable import Mount
 
 SUMMARY = "List the mounted vaults."
 
@@ -13,21 +17,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, out: Output) -> None:
-    """List them; a vault whose process died without unmounting is `dead`."""
+    """List them, and why one that stopped writing did."""
     from vaultfs.mount.mounttable import mounts
-    from vaultfs.mount.unmounting import is_stale
 
-    rows = [
-        {
-            "mountpoint": mount.path,
-            "store": mount.store or mount.source,
-            "state": "dead" if is_stale(mount.path) else "read-only" if mount.read_only else "writable",
-        }
-        for mount in mounts()
-    ]
+    rows = [_row(mount) for mount in mounts()]
     if args.json:
         out.json(rows)
     elif rows:
-        out.table(("MOUNTPOINT", "STORE", "STATE"), [tuple(row.values()) for row in rows])
+        out.table(("MOUNTPOINT", "STORE", "STATE"), [(row["mountpoint"], row["store"], row["state"]) for row in rows])
+        for row in rows:
+            if "reason" in row:
+                out.warn(f"{row['mountpoint']}: {row['reason']}.")
     else:
         out.say("No vault is mounted.")
+
+
+def _row(mount: "Mount") -> dict[str, str]:
+    """A vault whose process died without unmounting is `dead`; one that turned read-only by itself is `stopped`."""
+    from vaultfs.mount.stopping import why_stopped
+    from vaultfs.mount.unmounting import is_stale
+
+    row = {"mountpoint": mount.path, "store": mount.store or mount.source}
+    if is_stale(mount.path):
+        return {**row, "state": "dead"}
+    if mount.read_only:
+        return {**row, "state": "read-only"}
+    reason = why_stopped(mount.path)
+    return {**row, "state": "stopped", "reason": reason} if reason else {**row, "state": "writable"}

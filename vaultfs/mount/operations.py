@@ -18,6 +18,7 @@ from vaultfs.mount.prefetch import Prefetcher
 from vaultfs.mount.rekeying import REKEY, Rekeyer
 from vaultfs.mount.runner import Runner
 from vaultfs.mount.settling import SETTLE, Settler
+from vaultfs.mount.stopping import STOPPED
 from vaultfs.mount.syncing import Syncer
 from vaultfs.mount.translation import handler, waiting_handler
 from vaultfs.mount.workers import Workers
@@ -270,8 +271,11 @@ class VaultOperations(pyfuse3.Operations):
 
     @handler
     def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
-        if inode == pyfuse3.ROOT_INODE and name == REKEY:
-            return self._rekeyer.progress()
+        if inode == pyfuse3.ROOT_INODE:
+            if name == REKEY:
+                return self._rekeyer.progress()
+            if name == STOPPED and self._vault.read_only:
+                return self._vault.read_only_reason.encode()
         if name in _ASKED_OF_ALL and not self._vault.may_have_xattrs(inode):
             raise pyfuse3.FUSEError(errno.ENODATA)
         try:

@@ -1,13 +1,14 @@
-"""`vaultfs info`: facts without a password, and what is wrong with a header that is not whole."""
+"""`vaultfs info`: facts without a password, and what is wrong with a header or store that is not whole."""
 
 import hashlib
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.cli.running import digest, lose_root_copies
+from tests.cli.running import PASSWORD, digest, lose_root_copies
 from vaultfs.store.lock import VaultLock
 
 
@@ -118,3 +119,18 @@ def test_a_store_that_cannot_be_read_through_a_link_for_its_header(
         (vault / name).unlink()
         (vault / name).symlink_to(tmp_path / "kept")
     refused(vaultfs("info", vault), 23, "cannot be read")
+
+
+@pytest.mark.parametrize(
+    "name", ["root.sync-conflict-20261130-120000-ABCDEF7.0", "root (conflicted copy 2026-11-30 120000).1"]
+)
+def test_a_copy_of_a_root_that_a_sync_client_made_is_told(vaultfs, vault: Path, source: Path, name: str) -> None:
+    shutil.copy(vault / "root.0", vault / name)
+    (vault / "rooted.txt").write_text("something else")
+    for words in (["import", source / "docs", vault], ["ls", vault], ["export", vault, source.parent / "out"]):
+        done = vaultfs(*words, stdin=PASSWORD)
+        assert done.code == 0, done
+        assert "Two machines changed the store at the same time" in done.err
+        assert f"keep {name}, and see what `vaultfs check {vault}` says of it." in done.err
+    (vault / name).unlink()
+    assert "Two machines" not in vaultfs("ls", vault, stdin=PASSWORD).err

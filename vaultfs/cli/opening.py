@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vaultfs.cli import passwords, unlocking
+from vaultfs.cli import passwords, unlocking, upkeep
 from vaultfs.cli.mountoptions import CipherBackend
 from vaultfs.cli.output import Output
 from vaultfs.cli.progress import ProgressLine
@@ -94,6 +94,7 @@ def opened(path: Path, unlocked: "Unlocked", choices: Choices, out: Output) -> I
     from vaultfs.vault.vault import OpenOptions, Vault
 
     show_log(out)
+    upkeep.warn_of_conflict(path, out)
     raise_descriptor_limit()
     if choices.cipher_backend is not None:
         select_backend(choices.cipher_backend)

@@ -1,4 +1,4 @@
-"""Reminds a vault's owner of what keeps it openable: the drill, today's costs, a header that was lost."""
+"""Reminds a vault's owner of what keeps it whole: the drill, today's costs, a header that was lost, a conflict."""
 
 import json
 import os
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaultfs.cli.output import Output
+from vaultfs.format.constants import ROOT_SLOTS
+from vaultfs.format.layout import root_slot_path
 
 if TYPE_CHECKING:
     from vaultfs.keys.header import Header, Unlocked
@@ -60,6 +62,22 @@ def remind_of_rekey(header: "Header", out: Output) -> None:
     """Say so if a change of the master key is not finished."""
     if header.previous:
         out.warn("A change of the master key was begun and is not finished; `vaultfs rekey STORE` finishes it.")
+
+
+def warn_of_conflict(path: Path, out: Output) -> None:
+    """Say so if a sync client put a second version of a root beside the first. Raises OSError."""
+    roots = {root_slot_path(slot) for slot in range(ROOT_SLOTS)}
+    strange = [name for name in os.listdir(path) if name.startswith("root") and name not in roots]
+    if not strange:
+        return
+    from vaultfs.check.conflicts import copied_from
+
+    copies = sorted(name for name in strange if not roots.isdisjoint(copied_from(name)))
+    if copies:
+        out.warn(
+            f"Two machines changed the store at the same time, and what one of them changed may be missing here: keep "
+            f"{' and '.join(copies)}, and see what `vaultfs check {shlex.quote(str(path))}` says of it."
+        )
 
 
 def offer_rebuild(path: Path, loaded: "LoadedHeader", unlocked: "Unlocked", out: Output) -> None:

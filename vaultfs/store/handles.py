@@ -14,6 +14,7 @@ from functools import partial
 from threading import Lock
 
 from vaultfs.store.api import Store, StoreFile
+from vaultfs.store.syncguard import SyncGuard
 
 # Bytes written to an object until it is synced before anybody asks.
 _MUCH = 32 << 20
@@ -22,7 +23,7 @@ _MUCH = 32 << 20
 class _Unsynced:
     """Something with changes that are not durable: an object, or a folder with new names in it."""
 
-    __slots__ = ("_failure", "_sync", "_syncing", "busy", "changes", "path", "synced")
+    __slots__ = ("_guard", "_sync", "busy", "changes", "path", "synced")
 
     def __init__(self, path: str, sync: Callable[[], None]) -> None:
         self.path = path
@@ -33,28 +34,22 @@ class _Unsynced:
         self.busy = 0
         """Changes that have begun and not ended: a sync running meanwhile need not cover them."""
         self._sync = sync
-        self._failure: tuple[int | None, str | None] | None = None
-        # One at a time: of two that wait on the same descriptor the kernel tells only one of a failure.
-        self._syncing = Lock()
+        self._guard = SyncGuard(path)
 
     def sync(self, lock: Lock) -> None:
         """Make the changes counted so far durable; `lock` guards the counters. OSError now means OSError for ever."""
         with lock:
             wanted = self.changes
-        with self._syncing:
-            if self._failure is not None:
-                raise OSError(*self._failure, self.path)
-            if self.synced >= wanted:
-                return
-            with lock:
-                covered = self.changes
-            try:
-                self._sync()
-            except OSError as error:
-                self._failure = (error.errno, error.strerror)
-                raise
-            with lock:
-                self.synced = covered
+        self._guard.run(partial(self._cover, lock, wanted))
+
+    def _cover(self, lock: Lock, wanted: int) -> None:
+        if self.synced >= wanted:
+            return
+        with lock:
+            covered = self.changes
+        self._sync()
+        with lock:
+            self.synced = covered
 
     @property
     def is_clean(self) -> bool:

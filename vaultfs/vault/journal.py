@@ -20,6 +20,7 @@ from vaultfs.sealing.journal import (
 from vaultfs.sealing.records import Record, SetAttributes, encode_record
 from vaultfs.sealing.roots import JournalStart
 from vaultfs.store.api import StoreFile
+from vaultfs.store.syncguard import SyncGuard
 from vaultfs.vault.objects import Objects
 from vaultfs.vault.settings import Settings
 from vaultfs.vault.space import OUT_OF_SPACE
@@ -35,7 +36,7 @@ class JournalFile:
     Up to `room` bytes it was made ready for records; up to `synced_room` that is durable.
     """
 
-    __slots__ = ("cipher", "end", "file", "header", "keys", "path", "room", "synced_end", "synced_room")
+    __slots__ = ("_guard", "cipher", "end", "file", "header", "keys", "path", "room", "synced_end", "synced_room")
 
     def __init__(self, objects: Objects, header: JournalHeader, file: StoreFile, room: int) -> None:
         self.header = header
@@ -46,6 +47,11 @@ class JournalFile:
         self.room = self.synced_room = room
         self.end = JOURNAL_HEADER_SIZE
         self.synced_end = JOURNAL_HEADER_SIZE
+        self._guard = SyncGuard(self.path)
+
+    def sync(self) -> None:
+        """Make what was written durable; once that failed, it fails every time. Any thread; raises OSError."""
+        self._guard.run(self.file.sync)
 
 
 class Flush:
@@ -71,7 +77,7 @@ class Flush:
         """Sync, oldest file first, so that no record is durable before the ones it is chained to. Raises OSError."""
         for journal, end in self._files:
             room = journal.room
-            journal.file.sync()
+            journal.sync()
             journal.synced_room = room
             journal.synced_end = max(journal.synced_end, end)
 

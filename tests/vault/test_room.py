@@ -1,0 +1,84 @@
+"""What is written over again and again takes no more room in the store each time, and what is cut off none."""
+
+import random
+import stat
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.support.memorystore import MemoryStore
+from tests.vault.crashing import CHUNK
+from tests.vault.harness import ROOT, new_store, open_inline, small_limits
+from tests.vault.walker import assert_clean
+from vaultfs.format.layout import object_folders
+from vaultfs.vault.inline import Inline
+from vaultfs.vault.inode import SetAttr
+
+ROUNDS = 40
+Change = Callable[[Inline, int, int, random.Random], None]
+
+
+@pytest.fixture(autouse=True)
+def _small_limits() -> Iterator[None]:
+    with small_limits():
+        yield
+
+
+def room(store: MemoryStore) -> int:
+    """The bytes in all objects."""
+    return sum(image.size for folder in object_folders() for image in store.tree.get(folder, {}).values() if image)
+
+
+def write_all(vault: Inline, file: int, chunks: int, rng: random.Random) -> None:
+    vault.write(file, 0, rng.randbytes(chunks * CHUNK))
+
+
+def write_a_part_of_each_chunk(vault: Inline, file: int, chunks: int, rng: random.Random) -> None:
+    for chunk in range(chunks):
+        vault.write(file, chunk * CHUNK + 10, rng.randbytes(20))
+
+
+def write_one_chunk(vault: Inline, file: int, chunks: int, rng: random.Random) -> None:
+    vault.write(file, rng.randrange(chunks) * CHUNK, rng.randbytes(CHUNK))
+
+
+def cut_and_write(vault: Inline, file: int, chunks: int, rng: random.Random) -> None:
+    vault.setattr(file, SetAttr(size=rng.randrange(chunks) * CHUNK + 7))
+    assert vault.vault.checkpoint()
+    write_all(vault, file, chunks, rng)
+
+
+@pytest.mark.parametrize("change", [write_all, write_a_part_of_each_chunk, write_one_chunk, cut_and_write])
+@pytest.mark.parametrize("chunks", [2, 5, 30])
+def test_a_file_that_is_changed_again_and_again(change: Change, chunks: int) -> None:
+    """Files of one segment, of several, and with nodes above them."""
+    store = new_store()
+    vault = open_inline(store)
+    rng = random.Random(chunks)
+    file = vault.create_inode(ROOT, b"file", stat.S_IFREG | 0o644).id
+    vault.vault.remember(file)
+    write_all(vault, file, chunks, rng)
+    sizes = []
+    for _ in range(ROUNDS):
+        change(vault, file, chunks, rng)
+        assert vault.vault.checkpoint()
+        sizes.append(room(store))
+    # Each chunk may stand in two places until a checkpoint, and the nodes above them likewise.
+    assert max(sizes) < 3 * chunks * CHUNK, sizes
+    vault.vault.close()
+    assert_clean(store)
+
+
+@pytest.mark.parametrize("chunks", [4, 40])
+def test_a_file_that_is_cut_gives_its_room_back(chunks: int) -> None:
+    """Of a segment it needs, the end; of those behind it, all."""
+    store = new_store()
+    vault = open_inline(store)
+    file = vault.create_inode(ROOT, b"file", stat.S_IFREG | 0o644).id
+    vault.vault.remember(file)
+    write_all(vault, file, chunks, random.Random(1))
+    assert vault.vault.checkpoint()
+    assert room(store) >= chunks * CHUNK
+    vault.setattr(file, SetAttr(size=CHUNK))
+    assert vault.vault.checkpoint()
+    assert room(store) < 2 * CHUNK

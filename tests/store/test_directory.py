@@ -218,6 +218,20 @@ def test_a_short_write_is_carried_on_until_the_error(store: DirectoryStore) -> N
     assert file.read(20_000, 0) == b"a" * 6000 + b"b" * 4000
 
 
+def test_short_reads_and_writes_are_carried_on(store: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network file system may do less than was asked for at once; only nothing is the end (pread(2), pwrite(2))."""
+    pread, pwrite, pwritev = os.pread, os.pwrite, os.pwritev
+    monkeypatch.setattr(os, "pread", lambda fd, size, offset: pread(fd, min(size, 700), offset))
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: pwrite(fd, data[:900], offset))
+    monkeypatch.setattr(os, "pwritev", lambda fd, buffers, offset: pwritev(fd, [buffers[0][:500]], offset))
+    data = os.urandom(6000)
+    file = store.create("objects/a")
+    file.write([data[:10], data[10:3000], data[3000:]], 5)
+    assert file.read(6000, 5) == data
+    assert file.read(7000, 5) == data
+    assert file.read(100, 6005) == b""
+
+
 def test_cached_reads_do_not_wait_for_the_disk(store: DirectoryStore) -> None:
     file = store.create("objects/a")
     file.write([os.urandom(1 << 20)], 0)

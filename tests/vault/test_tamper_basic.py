@@ -14,6 +14,7 @@ from vaultfs.errors import Damaged, JournalDamaged, OpenError, PartlySynced
 from vaultfs.format.layout import object_path
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.inode import SetAttr
+from vaultfs.vault.state import shard_of
 from vaultfs.vault.vault import Vault
 
 Bytes = Callable[[bytes], bytes | None]
@@ -306,3 +307,47 @@ def test_bad_orphans_do_not_keep_the_vault_from_opening(versions: tuple[MemorySt
     store.delete(object_path(name))
     vault = open_inline(store)
     assert vault.read(vault.walk(b"tree").id, 0, 1 << 20) == content_of(b"tree", 2, SIZES[b"tree"])
+
+
+@pytest.mark.parametrize("looked_at", [False, True])
+def test_a_file_whose_map_is_damaged_can_be_deleted(versions: tuple[MemoryStore, MemoryStore], looked_at: bool) -> None:
+    """Which objects it had nobody can tell: they stay behind, and everything else goes on."""
+    store = versions[1].copy()
+    vault = open_inline(store)
+    number = vault.walk(b"tree").id
+    (index,) = [name for name, owner in reachable(store).items() if owner == f"index of file {number}"]
+    store = replaced(store, object_path(index), lambda data: bytes(len(data)))
+    vault = open_inline(store)
+    if looked_at:
+        with pytest.raises(Damaged):
+            vault.read(vault.walk(b"tree").id, 0, 10)
+    vault.unlink(ROOT, b"tree")
+    vault.create_inode(ROOT, b"new", stat.S_IFREG | 0o644)
+    assert vault.vault.checkpoint()
+    vault.vault.close()
+    names = dict(open_inline(store).list_directory(ROOT))
+    assert b"new" in names
+    assert b"tree" not in names
+
+
+def test_deleted_files_that_cannot_be_found_keep_nothing_from_opening(
+    versions: tuple[MemoryStore, MemoryStore],
+) -> None:
+    """What was open when its name went is deleted at the next opening, if it can be found."""
+    store = versions[1].copy()
+    vault = open_inline(store)
+    shared = vault.walk(b"shared")
+    vault.open_inode(shared.id)
+    vault.unlink(ROOT, b"shared")
+    vault.unlink(vault.walk(b"d").id, b"shared too")
+    vault.open_inode(vault.walk(b"small").id)
+    vault.unlink(ROOT, b"small")
+    assert vault.vault.checkpoint()
+    store = store.copy()
+    (shard,) = [name for name, owner in reachable(store).items() if owner == f"directory {shard_of(shared.id)}"]
+    store = replaced(store, object_path(shard), lambda data: bytes(len(data)))
+    vault = open_inline(store)
+    assert {b"d", b"e", b"tree", b"inline"} <= dict(vault.list_directory(ROOT)).keys()
+    vault.create_inode(ROOT, b"new", stat.S_IFREG | 0o644)
+    vault.vault.close()
+    assert b"new" in dict(open_inline(store).list_directory(ROOT))

@@ -10,7 +10,7 @@ import pytest
 from tests.support.memorystore import MemoryStore
 from tests.vault.harness import KEYS, ROOT, new_store, open_inline, options, small_limits
 from tests.vault.walker import assert_clean
-from vaultfs.errors import ReadOnly
+from vaultfs.errors import ReadOnly, RollbackRefused
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.memory import GenerationMemory
 from vaultfs.vault.vault import Vault
@@ -172,3 +172,20 @@ def test_what_a_kill_left_of_ones_own_is_none_of_theirs(store: MemoryStore, tmp_
         store = store.copy()
     assert contents(open_inline(store, opening)) == {b"first": b"1" * 3000}
     assert "quarantine" not in store.tree
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(1, 1), (3, 20), (12, 75), (70, 200)])
+def test_two_ways_that_a_vault_went_are_told_apart(store: MemoryStore, tmp_path: Path, ours: int, theirs: int) -> None:
+    """Both machines went on from the same state, and the sync client kept the one that is ahead."""
+    opening = options()._replace(memory=GenerationMemory(tmp_path, b"id"))
+    other = store.copy()
+    for copy, checkpoints, how in ((store, ours, opening), (other, theirs, options())):
+        vault = open_inline(copy, how)
+        for number in range(checkpoints):
+            put(vault, b"%d" % number, b"x")
+            assert vault.vault.checkpoint()
+        vault.vault.close()
+    bring(store, other)
+    with pytest.raises(RollbackRefused, match="went another way"):
+        Vault.open(store, KEYS, opening)
+    assert len(contents(open_inline(store, opening._replace(accept_rollback=True)))) == theirs + 1

@@ -92,3 +92,38 @@ def test_what_is_written_after_a_cut_is_kept(store: MemoryStore, vault: Inline, 
     vault.write(file, CHUNK + 10, b" and further")
     found = content(open_inline(without_chunk(store, before, 1)), b"file")
     assert found == (data[:10] + b" and on").ljust(CHUNK + 10, b"\0") + b" and further"
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+@pytest.mark.parametrize("names", [1, 2])
+@pytest.mark.parametrize("how", ["unlink", "rename over"])
+def test_what_a_removal_needs_is_read_before_anything_changes(
+    store: MemoryStore, vault: Inline, data: bytes, is_open: bool, names: int, how: str
+) -> None:
+    """Recovery has nothing in memory, and a change that stopped half-way to have something read would be half made."""
+    folder = vault.create_inode(ROOT, b"folder", stat.S_IFDIR | 0o755).id
+    for name in (b"before", b"file"):
+        file = new_file(vault, name, data)
+        for number in range(1, names):
+            vault.link(file, folder, b"%b %d" % (name, number))
+    new_file(vault, b"new", b"new content")
+    before = vault.walk(b"before").id
+    vault.open_inode(before)
+    for path in [b"before", *(b"folder/before %d" % number for number in range(1, names))]:
+        vault.unlink(vault.walk(path.rpartition(b"/")[0]).id, path.rpartition(b"/")[2])
+    assert vault.vault.checkpoint()
+    file = vault.walk(b"file").id
+    if is_open:
+        vault.open_inode(file)
+    for number in range(1, names):
+        vault.unlink(folder, b"file %d" % number)
+    if how == "unlink":
+        vault.unlink(ROOT, b"file")
+    else:
+        vault.rename(ROOT, b"new", ROOT, b"file")
+    vault.fsync()
+    again = open_inline(store.copy())
+    left = {b"folder", b"new"} if how == "unlink" else {b"folder", b"file"}
+    assert dict(again.list_directory(ROOT)).keys() == left
+    assert again.list_directory(again.walk(b"folder").id) == []
+    again.vault.close()

@@ -13,6 +13,7 @@ from vaultfs.check.structure import Counts, StructureCheck
 from vaultfs.check.walker import Walker
 from vaultfs.format.constants import SHARED_ID
 from vaultfs.format.layout import root_slot_path
+from vaultfs.sealing.ancestry import are_parted
 from vaultfs.vault.memory import Seen
 
 
@@ -88,8 +89,7 @@ class Checker:
         if newest.root.generation < seen.generation:
             cause = f"generation {newest.root.generation}; this machine has seen {seen.generation}"
             self.report(error(Kind.OLDER, f"the whole store is older than expected: {cause}"))
-        known = dict(newest.root.history) | {newest.root.generation: newest.tag}
-        if known.get(seen.generation, seen.tag) != seen.tag:
+        if are_parted(newest.known(), seen.known()):
             self.report(error(Kind.OLDER, "the store went another way than what this machine has seen"))
 
     def data(

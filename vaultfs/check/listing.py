@@ -23,6 +23,7 @@ from vaultfs.format.layout import (
     object_name,
     root_slot_path,
 )
+from vaultfs.sealing.ancestry import are_parted
 from vaultfs.sealing.journal import JournalHeader, object_name_of, open_journal_header
 from vaultfs.sealing.objects import ObjectHeader, open_object_header
 from vaultfs.sealing.roots import open_root
@@ -169,11 +170,14 @@ class Listing:
         except (Damaged, OSError):
             return ""
         assert self._tree.sealed is not None
-        known = dict(self._tree.sealed.root.history) | {self._tree.sealed.root.generation: self._tree.sealed.tag}
-        generation = found.root.generation
-        same = known.get(generation)
-        kind = "an older root of this store" if same == found.tag else "a root of another way the vault went"
-        return f"another version of {original}: {kind}, generation {generation}"
+        known = self._tree.sealed.known()
+        if are_parted(known, found.known()):
+            kind = "a root of another way the vault went"
+        elif (found.root.generation, found.tag) in known:
+            kind = "an older root of this store"
+        else:
+            kind = "an older root of this store, or of another way the vault went"
+        return f"another version of {original}: {kind}, generation {found.root.generation}"
 
 
 def names_in_flight(headers: list[JournalHeader]) -> set[bytes]:

@@ -40,6 +40,6 @@ def run(args: argparse.Namespace, out: Output) -> None:
     state = "clean" if root.clean else "in use, or not ended cleanly"
     for number, each in history:
         marks = [f"checkpoint of {when}, {state}"] if number == root.generation else []
-        if seen is not None and seen == (number, each):
+        if seen is not None and (seen.generation, seen.tag) == (number, each):
             marks.append("the newest this machine has seen")
         out.result(f"{number:>10}  {each.hex()}  {'; '.join(marks)}".rstrip())

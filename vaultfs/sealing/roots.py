@@ -14,6 +14,7 @@ from vaultfs.format.constants import (
     ROOT_PREFIX_SIZE,
     TAG_SIZE,
 )
+from vaultfs.sealing.ancestry import Past, followed
 from vaultfs.sealing.context import SealingContext
 
 _LENGTH = struct.Struct("<I")
@@ -34,7 +35,7 @@ class Root(NamedTuple):
     """One committed generation. `root`, `shared` and `orphans` are encoded entries of the three top directories.
 
     `clean` says that no journal is needed; `time` is ns since the epoch; `inodes` counts inodes; `let_go` are the
-    names of objects no longer reached that may not be deleted yet; `history` is (generation, tag) of those before.
+    names of objects no longer reached that may not be deleted yet; `history` is of some roots before, oldest first.
     """
 
     generation: int
@@ -48,7 +49,7 @@ class Root(NamedTuple):
     shared: bytes
     orphans: bytes
     let_go: tuple[bytes, ...]
-    history: tuple[tuple[int, bytes], ...]
+    history: tuple[Past, ...]
 
 
 class SealedRoot(NamedTuple):
@@ -56,6 +57,14 @@ class SealedRoot(NamedTuple):
 
     root: Root
     tag: bytes
+
+    def next_history(self) -> tuple[Past, ...]:
+        """The history of the root that follows this one."""
+        return followed(self.root.history, self.root.generation, self.tag)
+
+    def known(self) -> tuple[Past, ...]:
+        """The roots this one tells of, itself the last."""
+        return (*self.root.history, (self.root.generation, self.tag))
 
 
 def seal_root(context: SealingContext, root: Root) -> tuple[bytes, bytes]:

@@ -13,7 +13,7 @@ from vaultfs.format.constants import ORPHANS_ID, ROOT_ID, SHARED_ID
 from vaultfs.format.layout import object_path
 from vaultfs.sealing.entries import Pointer, encode_entry, encode_pointer
 from vaultfs.sealing.renewal import renew_section
-from vaultfs.sealing.roots import JournalStart, Root
+from vaultfs.sealing.roots import JournalStart, Root, SealedRoot
 from vaultfs.vault.commit_content import ContentWriter, purged_objects, section_objects
 from vaultfs.vault.commit_directories import DirectoryCommit, DirectoryWriter, directory_objects
 from vaultfs.vault.content import ContentCommit
@@ -97,12 +97,11 @@ def frozen_inode(state: State, inode_id: int) -> Inode:
 class Checkpoint:
     """One checkpoint of a frozen epoch; made anew, with the same epoch, if it has to be tried again."""
 
-    def __init__(self, state: State, plan: Plan, previous: Root, previous_tag: bytes, epoch: int, clean: bool) -> None:
+    def __init__(self, state: State, plan: Plan, previous: SealedRoot, epoch: int, clean: bool) -> None:
         self._state = state
         self._objects = state.objects
         self.plan = plan
         self._previous = previous
-        self._previous_tag = previous_tag
         self._epoch = epoch
         self._clean = clean
         self._allocated: list[tuple[Segment, int]] = []
@@ -176,7 +175,7 @@ class Checkpoint:
         return names
 
     def _root(self, time: int, tops: dict[int, bytes], let_go: tuple[bytes, ...]) -> Root:
-        previous = self._previous
+        previous = self._previous.root
         return previous._replace(
             generation=previous.generation + 1,
             clean=self._clean,
@@ -189,7 +188,7 @@ class Checkpoint:
             shared=tops.get(SHARED_ID, previous.shared),
             orphans=tops.get(ORPHANS_ID, previous.orphans),
             let_go=let_go,
-            history=(*previous.history, (previous.generation, self._previous_tag)),
+            history=self._previous.next_history(),
         )
 
     def undo(self) -> None:

@@ -158,7 +158,7 @@ class Checkpointer:
         assert self.plan is not None
         latest = core.roots.latest
         assert latest is not None
-        job = CheckpointJob(self, Checkpoint(core.state, self.plan, latest.root, latest.tag, core.header_epoch, clean))
+        job = CheckpointJob(self, Checkpoint(core.state, self.plan, latest, core.header_epoch, clean))
         self._waiting_since = None
         self.running = True
         return job
@@ -233,7 +233,7 @@ class Checkpointer:
         if self._memory is None or latest is None:
             return
         try:
-            self._memory.save(Seen(latest.root.generation, latest.tag))
+            self._memory.save(Seen(latest.root.generation, latest.tag, latest.root.history))
         except OSError as error:
             log.warning("the vault's last generation could not be remembered: %s", error)
 

@@ -243,7 +243,7 @@ class Core:
                 epoch=self.header_epoch,
                 journal=self.journal.start(),
                 let_go=(),
-                history=(*latest.root.history, (latest.root.generation, latest.tag)),
+                history=latest.next_history(),
             )
             self.roots.commit(root)
             self.objects.generation = root.generation + 1

@@ -37,6 +37,7 @@ from vaultfs.format.layout import (
     root_slot_path,
 )
 from vaultfs.keys.hierarchy import VaultKeys
+from vaultfs.sealing.ancestry import are_parted
 from vaultfs.sealing.context import SealingContext
 from vaultfs.sealing.entries import Entry, decode_entry, encode_entry, new_entry
 from vaultfs.sealing.records import Purge
@@ -189,8 +190,7 @@ def _refuse_rollback(latest: SealedRoot, header_epoch: int, memory: GenerationMe
             f"the store is older (generation {root.generation}) than this machine has seen ({seen.generation}); "
             "let it finish syncing, or give --accept-rollback if it was restored on purpose"
         )
-    known = dict(root.history) | {root.generation: latest.tag}
-    if known.get(seen.generation, seen.tag) != seen.tag:
+    if are_parted(latest.known(), seen.known()):
         raise RollbackRefused(
             "the store went another way than what this machine has seen: two copies of it were changed; "
             "give --accept-rollback to go on with this one"
@@ -200,7 +200,7 @@ def _refuse_rollback(latest: SealedRoot, header_epoch: int, memory: GenerationMe
 def _is_ours(latest: SealedRoot, memory: GenerationMemory | None) -> bool:
     """Whether this machine wrote the root, or none is known to have been written by another one."""
     seen = memory.load() if memory is not None else None
-    return seen is None or seen == (latest.root.generation, latest.tag)
+    return seen is None or (seen.generation, seen.tag) == (latest.root.generation, latest.tag)
 
 
 def _state_of(objects: Objects, settings: Settings, root: Root) -> State:
@@ -391,7 +391,7 @@ def clean_end(core: Core, checkpointer: Checkpointer) -> None:
         time=core.now(),
         journal=latest.root.journal._replace(sequence=core.journal.sequence, tag=core.journal.tag),
         let_go=(),
-        history=(*latest.root.history, (latest.root.generation, latest.tag)),
+        history=latest.next_history(),
     )
     core.roots.commit(root)
     core.objects.generation = root.generation + 1

@@ -5,12 +5,19 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from vaultfs.sealing.ancestry import Past
+
 
 class Seen(NamedTuple):
-    """A root's generation and authentication tag."""
+    """A root's generation and authentication tag, and the roots before it that it told of."""
 
     generation: int
     tag: bytes
+    history: tuple[Past, ...] = ()
+
+    def known(self) -> tuple[Past, ...]:
+        """The roots it told of, itself the last."""
+        return (*self.history, (self.generation, self.tag))
 
 
 class GenerationMemory:
@@ -29,13 +36,15 @@ class GenerationMemory:
         """What was seen last; None if nothing is known. A broken file counts as nothing known."""
         try:
             data = json.loads(self._path.read_text())
-            return Seen(int(data["generation"]), bytes.fromhex(data["tag"]))
-        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            history = tuple((int(generation), bytes.fromhex(tag)) for generation, tag in data.get("history", ()))
+            return Seen(int(data["generation"]), bytes.fromhex(data["tag"]), history)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             return None
 
     def save(self, seen: Seen) -> None:
         """Remember a root that is durable. Raises OSError."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = self._path.with_suffix(".new")
-        new.write_text(json.dumps({"generation": seen.generation, "tag": seen.tag.hex()}) + "\n")
+        history = [(generation, tag.hex()) for generation, tag in seen.history]
+        new.write_text(json.dumps({"generation": seen.generation, "tag": seen.tag.hex(), "history": history}) + "\n")
         os.replace(new, self._path)

@@ -8,17 +8,19 @@ import pytest
 
 from tests.support.memorystore import MemoryStore
 from tests.vault.crashing import CHUNK
-from tests.vault.harness import ROOT, new_store, open_inline, small_limits
-from tests.vault.walker import assert_clean
+from tests.vault.harness import KEYS, ROOT, TINY, new_store, open_inline, small_limits
+from tests.vault.walker import assert_clean, reachable
+from vaultfs.format.constants import CHUNK_SIZE_DEFAULT
 from vaultfs.format.layout import object_folders
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.inode import SetAttr
+from vaultfs.vault.vault import Vault
 
 ROUNDS = 40
 Change = Callable[[Inline, int, int, random.Random], None]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def _small_limits() -> Iterator[None]:
     with small_limits():
         yield
@@ -48,6 +50,7 @@ def cut_and_write(vault: Inline, file: int, chunks: int, rng: random.Random) -> 
     write_all(vault, file, chunks, rng)
 
 
+@pytest.mark.usefixtures("_small_limits")
 @pytest.mark.parametrize("change", [write_all, write_a_part_of_each_chunk, write_one_chunk, cut_and_write])
 @pytest.mark.parametrize("chunks", [2, 5, 30])
 def test_a_file_that_is_changed_again_and_again(change: Change, chunks: int) -> None:
@@ -69,6 +72,7 @@ def test_a_file_that_is_changed_again_and_again(change: Change, chunks: int) -> 
     assert_clean(store)
 
 
+@pytest.mark.usefixtures("_small_limits")
 @pytest.mark.parametrize("chunks", [4, 40])
 def test_a_file_that_is_cut_gives_its_room_back(chunks: int) -> None:
     """Of a segment it needs, the end; of those behind it, all."""
@@ -82,3 +86,42 @@ def test_a_file_that_is_cut_gives_its_room_back(chunks: int) -> None:
     vault.setattr(file, SetAttr(size=CHUNK))
     assert vault.vault.checkpoint()
     assert room(store) < 2 * CHUNK
+
+
+@pytest.mark.usefixtures("_small_limits")
+def test_a_key_seals_no_more_than_it_should() -> None:
+    """Each object has its own; a file that is changed often enough moves to others (TINY: 64 seals)."""
+    store = new_store()
+    vault = open_inline(store)
+    file = vault.create_inode(ROOT, b"file", stat.S_IFREG | 0o644).id
+    vault.vault.remember(file)
+    objects: dict[bytes, int] = {}
+    for number in range(100):
+        write_all(vault, file, 2, random.Random(number))
+        assert vault.vault.checkpoint()
+        (name,) = [name for name, owner in reachable(store).items() if owner == f"file {file}"]
+        objects[name] = objects.get(name, 0) + 2
+    assert sum(objects.values()) == 200
+    assert max(objects.values()) <= TINY.seals_per_object + 4
+    vault.vault.close()
+    assert_clean(store)
+
+
+def test_a_segment_that_is_nearly_empty_moves_to_a_smaller_object() -> None:
+    """What is left may stand at its very end; it moves with the next change."""
+    store = MemoryStore()
+    Vault.create(store, KEYS)
+    vault = Inline(Vault.open(store, KEYS))
+    file = vault.create_inode(ROOT, b"file", stat.S_IFREG | 0o644).id
+    vault.vault.remember(file)
+    chunks = 80
+    for chunk in reversed(range(chunks)):  # so that the beginning of the file stands at the end of the object
+        vault.write(file, chunk * CHUNK_SIZE_DEFAULT, b"x" * CHUNK_SIZE_DEFAULT)
+    assert vault.vault.checkpoint()
+    vault.setattr(file, SetAttr(size=2 * CHUNK_SIZE_DEFAULT))
+    assert vault.vault.checkpoint()
+    assert room(store) >= chunks * CHUNK_SIZE_DEFAULT
+    vault.write(file, 0, b"y" * CHUNK_SIZE_DEFAULT)
+    assert vault.vault.checkpoint()
+    assert room(store) < 4 * CHUNK_SIZE_DEFAULT
+    assert vault.read(file, 0, 3 * CHUNK_SIZE_DEFAULT) == b"y" * CHUNK_SIZE_DEFAULT + b"x" * CHUNK_SIZE_DEFAULT

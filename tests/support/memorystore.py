@@ -37,6 +37,8 @@ class MemoryFile:
             return self._open().read(size, offset)
 
     def read_cached(self, buffer: bytearray | memoryview, offset: int) -> int | None:
+        if self._store.cold:
+            return None
         data = self.read(len(buffer), offset)
         buffer[: len(data)] = data
         return len(data)
@@ -81,7 +83,8 @@ class MemoryFile:
 class MemoryStore:
     """A `Store` of at most `capacity` bytes in whole pages; `allocates` says whether its files can reserve room.
 
-    What is deleted frees its room at once, even while it is open.
+    What is deleted frees its room at once, even while it is open. While it is `cold`, nothing can be read without
+    waiting.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class MemoryStore:
         writable: bool = True,
         capacity: int | None = None,
         allocates: bool = True,
+        cold: bool = False,
         description: str = "memory",
     ) -> None:
         """The images in `tree` stay as they are: each is copied when it is opened."""
@@ -99,6 +103,7 @@ class MemoryStore:
         self.writable = writable
         self.capacity = capacity
         self.allocates = allocates
+        self.cold = cold
         self.description = description
         self._used = 0
         if capacity is not None:
@@ -112,7 +117,9 @@ class MemoryStore:
                 path: {name: image and image.copy() for name, image in folder.items()}
                 for path, folder in self.tree.items()
             }
-            return MemoryStore(tree, writable=writable, capacity=self.capacity, allocates=self.allocates)
+            return MemoryStore(
+                tree, writable=writable, capacity=self.capacity, allocates=self.allocates, cold=self.cold
+            )
 
     def take(self, pages: int) -> None:
         """Count pages as used. Raises OSError(ENOSPC)."""

@@ -53,7 +53,8 @@ def cut_and_write(vault: Inline, file: int, chunks: int, rng: random.Random) -> 
 @pytest.mark.usefixtures("_small_limits")
 @pytest.mark.parametrize("change", [write_all, write_a_part_of_each_chunk, write_one_chunk, cut_and_write])
 @pytest.mark.parametrize("chunks", [2, 5, 30])
-def test_a_file_that_is_changed_again_and_again(change: Change, chunks: int) -> None:
+@pytest.mark.parametrize("reopened", [False, True])
+def test_a_file_that_is_changed_again_and_again(change: Change, chunks: int, reopened: bool) -> None:
     """Files of one segment, of several, and with nodes above them."""
     store = new_store()
     vault = open_inline(store)
@@ -63,6 +64,10 @@ def test_a_file_that_is_changed_again_and_again(change: Change, chunks: int) -> 
     write_all(vault, file, chunks, rng)
     sizes = []
     for _ in range(ROUNDS):
+        if reopened:
+            vault.vault.close()
+            vault = open_inline(store)
+            vault.vault.remember(vault.walk(b"file").id)
         change(vault, file, chunks, rng)
         assert vault.vault.checkpoint()
         sizes.append(room(store))

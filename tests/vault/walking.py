@@ -15,10 +15,14 @@ _XATTRS = [b"user.x", b"trusted.t"]
 
 
 class Walker(VaultMachine):
-    """The machine without Hypothesis; with `threaded`, checkpoints run in a thread while operations go on."""
+    """The machine without Hypothesis; with `threaded`, checkpoints run in a thread while operations go on.
+
+    Every other seed has a store of which nothing is in the page cache.
+    """
 
     def __init__(self, seed: int, *, files_only: bool, threaded: bool) -> None:
         self.rng = random.Random(seed)
+        self.cold = seed % 2 == 1
         self.log: list[tuple[str, Arguments]] = []
         self.files_only = files_only
         self.threaded = threaded
@@ -27,6 +31,7 @@ class Walker(VaultMachine):
     def walk(self, steps: int) -> None:
         """Make so many random steps; AssertionError, or whatever a bug raises, with the steps in `log`."""
         self.start()
+        self.store.cold = self.cold
         for _ in range(steps):
             name, arguments = self._choose()
             self.log.append((name, arguments))

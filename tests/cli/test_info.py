@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.plain import opened
 from tests.cli.running import PASSWORD, digest, lose_root_copies
 from vaultfs.store.lock import VaultLock
 
@@ -124,13 +125,20 @@ def test_a_store_that_cannot_be_read_through_a_link_for_its_header(
 @pytest.mark.parametrize(
     "name", ["root.sync-conflict-20261130-120000-ABCDEF7.0", "root (conflicted copy 2026-11-30 120000).1"]
 )
-def test_a_copy_of_a_root_that_a_sync_client_made_is_told(vaultfs, vault: Path, source: Path, name: str) -> None:
-    shutil.copy(vault / "root.0", vault / name)
-    (vault / "rooted.txt").write_text("something else")
-    for words in (["import", source / "docs", vault], ["ls", vault], ["export", vault, source.parent / "out"]):
+def test_a_root_of_another_way_the_vault_went_is_told(vaultfs, vault: Path, source: Path, name: str) -> None:
+    """A sync client puts it there if two machines changed the store; one's own copies of a root are no such thing."""
+    other = vault.parent / "other"
+    shutil.copytree(vault, other)
+    shutil.copy(vault / "root.0", vault / "root-backup.0")
+    (vault / "root.0 2").write_text("something else")
+    with opened(other) as plain:
+        plain.put("theirs", b"x")
+    with opened(vault) as plain:
+        plain.put("ours", b"x")
+    assert vaultfs("ls", vault, stdin=PASSWORD).err == ""
+    shutil.copy(other / "root.0", vault / name)
+    for words in (["import", source / "docs", vault], ["ls", vault], ["export", vault, vault.parent / "out"]):
         done = vaultfs(*words, stdin=PASSWORD)
         assert done.code == 0, done
         assert "Two machines changed the store at the same time" in done.err
-        assert f"keep {name}, and see what `vaultfs check {vault}` says of it." in done.err
-    (vault / name).unlink()
-    assert "Two machines" not in vaultfs("ls", vault, stdin=PASSWORD).err
+        assert f"{name} is its root" in done.err

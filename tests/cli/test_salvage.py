@@ -340,7 +340,7 @@ def test_what_was_changed_on_two_machines_comes_out(vaultfs, vault: Path, source
     shutil.copytree(other, vault, dirs_exist_ok=True)
     done = vaultfs("import", source / "docs", vault, stdin=PASSWORD)
     assert done.code == 0, done
-    assert "The store has changes of another session" in done.err, done
-    assert "The store has changes" not in vaultfs("ls", vault, stdin=PASSWORD).err
+    assert "The store has a journal, as of a session on another machine, whose changes may be missing" in done.err, done
+    assert "The store has a journal" not in vaultfs("ls", vault, stdin=PASSWORD).err
     assert from_journals(vaultfs, vault, tmp_path / "out") == {"both": b"both", "note": b"ours", "large": large}
     assert [(tmp_path / f"out/theirs {number}").read_bytes() for number in range(20)] == [large[::-1]] * 20

@@ -1,5 +1,6 @@
 """Another machine changes the store while the vault is open here, or was left here: neither one's changes are lost."""
 
+import errno
 import random
 import stat
 from collections.abc import Callable, Iterator
@@ -7,17 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.faultystore import Fault, FaultyStore
 from tests.support.memorystore import MemoryStore
 from tests.vault.harness import KEYS, ROOT, new_store, open_inline, options, small_limits
 from tests.vault.walker import assert_clean
-from vaultfs.errors import ReadOnly, RollbackRefused
+from vaultfs.errors import JournalDamaged, ReadOnly, RollbackRefused, WriteFailed
 from vaultfs.vault.inline import Inline
+from vaultfs.vault.inode import SetAttr
 from vaultfs.vault.memory import GenerationMemory
 from vaultfs.vault.vault import Vault
 
 OURS, THEIRS = random.Random(1).randbytes(3000), random.Random(2).randbytes(5000)
 CHANGED = "the roots in the store were changed by another program"
-STRANGERS = "the store has changes of another session"
+STRANGERS = "the store has a journal, as of a session on another machine, whose changes may be missing here"
 
 
 @pytest.fixture(autouse=True)
@@ -174,7 +177,7 @@ def test_what_a_kill_left_of_ones_own_is_none_of_theirs(store: MemoryStore, tmp_
     assert "quarantine" not in store.tree
 
 
-@pytest.mark.parametrize(("ours", "theirs"), [(1, 1), (3, 20), (12, 75), (70, 200)])
+@pytest.mark.parametrize(("ours", "theirs"), [(1, 1), (1, 60), (3, 20), (12, 75), (70, 200)])
 def test_two_ways_that_a_vault_went_are_told_apart(store: MemoryStore, tmp_path: Path, ours: int, theirs: int) -> None:
     """Both machines went on from the same state, and the sync client kept the one that is ahead."""
     opening = options()._replace(memory=GenerationMemory(tmp_path, b"id"))
@@ -189,3 +192,107 @@ def test_two_ways_that_a_vault_went_are_told_apart(store: MemoryStore, tmp_path:
     with pytest.raises(RollbackRefused, match="went another way"):
         Vault.open(store, KEYS, opening)
     assert len(contents(open_inline(store, opening._replace(accept_rollback=True)))) == theirs + 1
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_a_short_session_is_missed_although_the_other_machine_had_many(
+    store: MemoryStore, tmp_path: Path, number: int
+) -> None:
+    """A session is three generations; how they are numbered must not matter."""
+    opening = options()._replace(memory=GenerationMemory(tmp_path, b"id"))
+    for _ in range(number):
+        vault = open_inline(store)
+        vault.setattr(ROOT, SetAttr(mtime=1))
+        assert vault.vault.checkpoint()
+        vault.vault.close()
+    other = store.copy()
+    vault = open_inline(store, opening)
+    put(vault, b"ours", OURS)
+    vault.vault.close()
+    for count in range(20):
+        vault = open_inline(other)
+        put(vault, b"theirs %d" % count, THEIRS)
+        vault.vault.close()
+    bring(store, other)
+    with pytest.raises(RollbackRefused, match="went another way"):
+        Vault.open(store, KEYS, opening)
+
+
+@pytest.mark.parametrize("count", [1, 40])
+@pytest.mark.parametrize("ahead", [0, 9], ids=["lower number", "higher number"])
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_journal_that_comes_late_is_kept(
+    store: MemoryStore, tmp_path: Path, count: int, ahead: int, is_killed: bool, expect_log: Callable[[str], None]
+) -> None:
+    """To the machine whose root is in force, from one that was killed: nothing tells which of them lacks changes."""
+    opening = options()._replace(memory=GenerationMemory(tmp_path, b"id"))
+    killed = store.copy()
+    vault = open_inline(killed)
+    for number in range(ahead):
+        put(vault, b"%d" % number, b"x")
+        assert vault.vault.checkpoint()
+    vault.fsync(put(vault, b"ours", OURS))
+    late_number = vault.vault._core.journal.active.header.number
+    change_here = open_inline(store, opening)
+    put(change_here, b"theirs", THEIRS)
+    change_here.vault.close()
+    vault = open_inline(store, opening)
+    for number in range(count):
+        put(vault, b"theirs %d" % number, THEIRS)
+    if is_killed:
+        vault.fsync()
+    else:
+        vault.vault.close()
+    store = store.copy()
+    late = f"{late_number:08x}"
+    assert late not in store.tree["journal"]
+    store.tree["journal"][late] = killed.tree["journal"][late]
+    if is_killed and ahead and count == 1:
+        # It tells of more that was synced than there is.
+        with pytest.raises(JournalDamaged):
+            Vault.open(store.copy(), KEYS, opening)
+        opening = opening._replace(accept_damage=True)
+        expect_log("changes are left out")
+    again = open_inline(store, opening)
+    assert {b"theirs %d" % number for number in range(count)} <= contents(again).keys()
+    again.vault.close()
+    assert f"journal-{late}" in store.names("quarantine")
+
+
+def test_a_journal_that_is_not_needed_and_cannot_be_read_keeps_nothing_from_opening(store: MemoryStore) -> None:
+    file = store.create("journal/00000001")
+    file.write([bytes(5000)], 0)
+    reading = frozenset({"open", "read", "size"})
+    vault = open_inline(FaultyStore(store, Fault(errno.EIO, kinds=reading, below="journal/00000001", lasting=True)))
+    assert contents(vault).keys() == {b"first"}
+
+
+@pytest.mark.parametrize("slot", [0, 1])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("how", ["settle", "close"])
+@pytest.mark.expects_log("a clean root could not be written|the vault could not be closed cleanly")
+def test_a_clean_root_that_could_not_be_synced_is_followed_by_nothing(
+    store: MemoryStore, slot: int, code: int, how: str
+) -> None:
+    """It may be there all the same: what would be written after it needs a root that knows its journal."""
+    faulty = FaultyStore(store)
+    vault = open_inline(faulty)
+    commit(vault)
+    faulty.faults.append(Fault(code, at=slot, kinds=frozenset({"sync"}), below="root."))
+    with pytest.raises(WriteFailed):
+        vault.vault.settle() if how == "settle" else vault.vault.close()
+    with pytest.raises(ReadOnly):
+        put(vault, b"more", OURS)
+    assert contents(open_inline(store.copy())) == {b"first": b"1" * 3000, b"committed": OURS}
+
+
+def test_a_rollback_is_accepted_once(store: MemoryStore, tmp_path: Path) -> None:
+    opening = options()._replace(memory=GenerationMemory(tmp_path, b"id"))
+    older = store.copy()
+    vault = open_inline(store, opening)
+    commit(vault)
+    vault.vault.close()
+    with pytest.raises(RollbackRefused):
+        Vault.open(older, KEYS, opening)
+    open_inline(older, opening._replace(accept_rollback=True)).vault.close()
+    assert contents(open_inline(older, opening)).keys() == {b"first"}

@@ -94,7 +94,6 @@ def opened(path: Path, unlocked: "Unlocked", choices: Choices, out: Output) -> I
     from vaultfs.vault.vault import OpenOptions, Vault
 
     show_log(out)
-    upkeep.warn_of_conflict(path, out)
     raise_descriptor_limit()
     if choices.cipher_backend is not None:
         select_backend(choices.cipher_backend)
@@ -121,4 +120,5 @@ def opened(path: Path, unlocked: "Unlocked", choices: Choices, out: Output) -> I
         with contextlib.closing(whole):
             with recovery:
                 vault = Vault.open(whole, unlocked.keys, options._replace(progress=recovery.update))
+            upkeep.warn_of_conflict(store, vault, out)
             yield vault

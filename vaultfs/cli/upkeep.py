@@ -1,5 +1,6 @@
 """Reminds a vault's owner of what keeps it whole: the drill, today's costs, a header that was lost, a conflict."""
 
+import contextlib
 import json
 import os
 import shlex
@@ -14,6 +15,8 @@ from vaultfs.format.layout import root_slot_path
 if TYPE_CHECKING:
     from vaultfs.keys.header import Header, Unlocked
     from vaultfs.keys.headerfile import LoadedHeader
+    from vaultfs.store.api import Store
+    from vaultfs.vault.vault import Vault
 
 _TIME = "%Y-%m-%dT%H:%M:%SZ"  # in UTC
 
@@ -64,20 +67,22 @@ def remind_of_rekey(header: "Header", out: Output) -> None:
         out.warn("A change of the master key was begun and is not finished; `vaultfs rekey STORE` finishes it.")
 
 
-def warn_of_conflict(path: Path, out: Output) -> None:
-    """Say so if a sync client put a second version of a root beside the first. Raises OSError."""
+def warn_of_conflict(store: "Store", vault: "Vault", out: Output) -> None:
+    """Say so if a sync client put a root beside the two that another machine wrote from an older one."""
     roots = {root_slot_path(slot) for slot in range(ROOT_SLOTS)}
-    strange = [name for name in os.listdir(path) if name.startswith("root") and name not in roots]
+    strange = [name for name in store.names("") if name.startswith("root") and name not in roots]
     if not strange:
         return
     from vaultfs.check.conflicts import copied_from
+    from vaultfs.store.api import read_file
 
-    copies = sorted(name for name in strange if not roots.isdisjoint(copied_from(name)))
-    if copies:
-        out.warn(
-            f"Two machines changed the store at the same time, and what one of them changed may be missing here: keep "
-            f"{' and '.join(copies)}, and see what `vaultfs check {shlex.quote(str(path))}` says of it."
-        )
+    for name in sorted(strange):
+        with contextlib.suppress(OSError):
+            if not roots.isdisjoint(copied_from(name)) and vault.is_another_way(read_file(store, name)):
+                out.warn(
+                    f"Two machines changed the store at the same time, and what one of them changed is missing here: "
+                    f"{name} is its root. Keep it: `vaultfs check` tells of it, and of the objects only it has."
+                )
 
 
 def offer_rebuild(path: Path, loaded: "LoadedHeader", unlocked: "Unlocked", out: Output) -> None:

@@ -76,9 +76,9 @@ MAX_XATTRS_SIZE = 262144
 # Roots.
 ROOT_SLOTS = 2
 ROOT_PREFIX_SIZE = 4 + NONCE_SIZE
-HISTORY_LENGTH = 64
-HISTORY_NEWEST = 24  # as they come; of those before, the newest multiples of each step
-HISTORY_STEPS = (8, 64, 512, 4096)
+HISTORY_LENGTH = 160
+HISTORY_NEWEST = 64  # as they come; of those before, the newest multiples of each step
+HISTORY_STEPS = (2, 8, 32, 128, 1024, 8192)
 
 # Journal.
 JOURNAL_SALT_SIZE = 16

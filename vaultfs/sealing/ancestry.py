@@ -1,7 +1,8 @@
 """Which of the roots before it a root tells of, and whether two roots went different ways from a common one.
 
 All of them would be too many. The newest are kept, and of those before ever fewer, at generations that everybody keeps:
-so two ways that a vault went are told apart even if one of them is far ahead.
+so two ways that a vault went are told apart if one is at most 64 generations ahead, or 16 times as many as the shorter
+one has of its own.
 """
 
 from collections.abc import Iterable

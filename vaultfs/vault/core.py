@@ -8,6 +8,7 @@ from functools import partial
 
 from vaultfs.errors import NoSpace, ReadOnly, WriteFailed
 from vaultfs.sealing.records import Create, Link, Locate, Record, Rename, SetAttributes, Synced, Unlink, Write
+from vaultfs.sealing.roots import Root
 from vaultfs.vault.apply import apply
 from vaultfs.vault.content import FileContent
 from vaultfs.vault.inode import Inode
@@ -207,12 +208,20 @@ class Core:
         """Turn read-only, and keep what only the journal here has: whoever opens the store next goes on from theirs."""
         self.stop_writing(str(others))
         try:
-            kept = keep_journals(self.objects.store, self.journal.contents())
+            kept = self._keep_journals()
         except OSError as error:
             log.error("the last changes could not be kept: %s", error)
             return
         if kept:
             log.warning("the last changes are kept in %s: `vaultfs export --salvage` gets them out", ", ".join(kept))
+
+    def _keep_journals(self) -> list[str]:
+        try:
+            return keep_journals(self.objects.store, self.journal.contents())
+        except OSError as error:
+            if error.errno not in OUT_OF_SPACE or not self.make_room():
+                raise
+            return self._keep_journals()
 
     def stop_writing(self, sentence: str) -> None:
         """Turn read-only: nothing is thrown away, and no later sync may claim that what waits is durable."""
@@ -236,20 +245,24 @@ class Core:
                 self.rotate_journal()
         except OSError as error:
             raise self.fail("a journal could not be made", error) from error
+        root = latest.root._replace(
+            generation=latest.root.generation + 1,
+            clean=False,
+            epoch=self.header_epoch,
+            journal=self.journal.start(),
+            let_go=(),
+            history=latest.next_history(),
+        )
+        self.commit_root(root)
+        self.objects.generation = root.generation + 1
+
+    def commit_root(self, root: Root, failure: str = "a new root could not be written") -> None:
+        """Write a root; or turn read-only, even for want of room, and raise WriteFailed for the reason `failure`."""
         try:
-            root = latest.root._replace(
-                generation=latest.root.generation + 1,
-                clean=False,
-                epoch=self.header_epoch,
-                journal=self.journal.start(),
-                let_go=(),
-                history=latest.next_history(),
-            )
             self.roots.commit(root)
-            self.objects.generation = root.generation + 1
         except OSError as error:
             # One slot may be written and the other not: going on would leave a clean root that knows no journal.
-            self.stop_writing(f"a new root could not be written: {error.strerror or error}")
+            self.stop_writing(f"{failure}: {error.strerror or error}")
             raise WriteFailed(self.read_only_reason) from error
 
 

@@ -146,12 +146,13 @@ def open_core(
     core = Core(objects, settings, state, roots, journal, reason)
     core.header_epoch = max(header_epoch, latest.root.epoch)
     checkpointer = Checkpointer(core, memory)
-    opening = _Opening(core, checkpointer, latest.root, accept_damage)
+    is_ours = _is_ours(latest, memory)
+    opening = _Opening(core, checkpointer, latest.root, accept_damage, is_ours)
     opening.replay(progress)
-    strangers = opening.strangers(is_ours=_is_ours(latest, memory))
+    strangers = opening.strangers()
     if not read_only:
         opening.settle(strangers)
-    elif not strangers:
+    if not read_only or is_ours or not strangers:
         checkpointer.remember()
     return core, checkpointer
 
@@ -198,9 +199,9 @@ def _refuse_rollback(latest: SealedRoot, header_epoch: int, memory: GenerationMe
 
 
 def _is_ours(latest: SealedRoot, memory: GenerationMemory | None) -> bool:
-    """Whether this machine wrote the root, or none is known to have been written by another one."""
+    """Whether this machine wrote the root, as far as it remembers: a power cut may come before it does."""
     seen = memory.load() if memory is not None else None
-    return seen is None or (seen.generation, seen.tag) == (latest.root.generation, latest.tag)
+    return seen is None or (seen.generation, seen.tag) in latest.known()[-2:]
 
 
 def _state_of(objects: Objects, settings: Settings, root: Root) -> State:
@@ -219,11 +220,14 @@ def _state_of(objects: Objects, settings: Settings, root: Root) -> State:
 class _Opening:
     """Brings a vault from what was found in the store to a clean beginning."""
 
-    def __init__(self, core: Core, checkpointer: Checkpointer, root: Root, accept_damage: bool) -> None:
+    def __init__(
+        self, core: Core, checkpointer: Checkpointer, root: Root, accept_damage: bool, is_ours: bool
+    ) -> None:
         self._core = core
         self._checkpointer = checkpointer
         self._root = root
         self._accept_damage = accept_damage
+        self._is_ours = is_ours
         self._journals: JournalRecords | None = None
         self._kept: set[bytes] = set()
         self._left_out = False
@@ -273,14 +277,18 @@ class _Opening:
         for inode_id, chunk in replay.skipped:
             log.info("chunk %d of inode %d had not reached the disk; it has its older content", chunk, inode_id)
 
-    def strangers(self, *, is_ours: bool) -> list[int]:
-        """The numbers of journals with changes of another session, if any; `is_ours` as for `unknown_journals`."""
+    def strangers(self) -> list[int]:
+        """The numbers of journals that may have changes of another session.
+
+        If this machine wrote the root, a power cut is what they most likely tell of: they are kept without a word.
+        """
         objects = self._core.objects
-        found = unknown_journals(objects, journal_numbers(objects), self._root, is_ours=is_ours)
-        if found:
+        tags = self._journals.tags if self._journals is not None else ()
+        found = unknown_journals(objects, journal_numbers(objects), self._root, tags)
+        if found and not self._is_ours:
             log.warning(
-                "the store has changes of another session that were made without this one's: "
-                "`vaultfs export --salvage` gets them out"
+                "the store has a journal, as of a session on another machine, whose changes may be missing here: it is "
+                "kept, and `vaultfs export --salvage` gets them out"
             )
         return found
 
@@ -292,7 +300,11 @@ class _Opening:
         delete_objects(core.state, self._root.let_go)
         numbers = journal_numbers(core.objects)
         highest = max([self._root.journal.number, *numbers])
-        self._keep_journals(numbers if self._left_out else strangers)
+        try:
+            self._keep_journals(numbers if self._left_out else strangers)
+        except NoSpace:
+            if self._left_out or not self._is_ours:
+                raise
         self._renew_journal(highest + 1)
         self._purge_orphans()
         # A root that knows the header's epoch makes older headers, and the passwords in them, be refused.
@@ -379,8 +391,11 @@ class _Opening:
             log.info("deleted %d objects of unfinished changes", strays)
 
 
-def clean_end(core: Core, checkpointer: Checkpointer) -> None:
-    """Write a root that needs no journal; everything must be committed. Raises OSError, ReadOnly because of others."""
+def clean_end(core: Core, checkpointer: Checkpointer, failure: str = "a clean root could not be written") -> None:
+    """Write a root that needs no journal; everything must be committed.
+
+    Raises WriteFailed, with `failure` for a reason, or ReadOnly because of others.
+    """
     core.refuse_others()
     latest = core.roots.latest
     assert latest is not None
@@ -393,7 +408,7 @@ def clean_end(core: Core, checkpointer: Checkpointer) -> None:
         let_go=(),
         history=latest.next_history(),
     )
-    core.roots.commit(root)
+    core.commit_root(root, failure)
     core.objects.generation = root.generation + 1
     checkpointer.remember()
 
@@ -414,7 +429,7 @@ def settle_core(core: Core, checkpointer: Checkpointer) -> bool:
             clean_end(core, checkpointer)
             core.journal.remove_all()
         except OSError as error:
-            raise core.fail("a clean root could not be written", error) from error
+            raise core.fail("old journals could not be deleted", error) from error
     return True
 
 
@@ -447,11 +462,12 @@ def close_core(core: Core, checkpointer: Checkpointer) -> None:
             if not checkpointer.run(last=True) and (core.full or core.read_only_reason or checkpointer.running):
                 _write_held(core)
                 raise WriteFailed(core.read_only_reason or _ONLY_IN_JOURNAL)
+        failure = "the vault could not be closed cleanly"
         try:
-            clean_end(core, checkpointer)
+            clean_end(core, checkpointer, failure)
             core.journal.remove_all()
         except OSError as error:
-            raise core.fail("the vault could not be closed cleanly", error) from error
+            raise core.fail(failure, error) from error
     finally:
         # What is unsynced would be forgotten: a checkpoint that somebody left running must not commit it like that.
         if not checkpointer.running:

@@ -6,7 +6,7 @@ tail is the normal end of a journal; a record that is broken although a later on
 
 import logging
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from vaultfs.errors import Damaged, JournalDamaged, NotFound, PartlySynced
@@ -49,13 +49,15 @@ _LENGTHS = struct.Struct(f"<I{RECORD_ALIGNMENT - 4}x")
 class JournalRecords(NamedTuple):
     """What the journals hold: (sequence, record) in order, and the end of the chain.
 
-    `headers` are of all journals found, `ends` the offsets in them where the chain ends, `highest` is the highest
-    number any journal file has, `damaged` says why the records stop earlier than they should, empty if they do not.
+    `tags` are those of the records. `headers` are of all journals found, `ends` the offsets in them where the chain
+    ends, `highest` is the highest number any journal file has, `damaged` says why the records stop earlier than they
+    should, empty if they do not.
     """
 
     records: list[tuple[int, Record]]
     sequence: int
     tag: bytes
+    tags: list[bytes]
     headers: list[JournalHeader]
     ends: list[int]
     highest: int
@@ -99,7 +101,7 @@ def read_journals(objects: Objects, start: JournalStart) -> JournalRecords:
         damaged = (
             f"journal records {reader.sequence + 1} to {reader.known_synced} had been synced and are broken or missing"
         )
-    return JournalRecords(reader.records, reader.sequence, reader.tag, headers, ends, numbers[-1], damaged)
+    return JournalRecords(reader.records, reader.sequence, reader.tag, reader.tags, headers, ends, numbers[-1], damaged)
 
 
 class _ChainReader:
@@ -111,7 +113,7 @@ class _ChainReader:
         self.tag = start.tag
         self._first = start.sequence
         # The tag of each record, behind the one the chain starts from.
-        self._tags = [start.tag]
+        self.tags = [start.tag]
         self.records: list[tuple[int, Record]] = []
         self.known_synced = start.sequence
 
@@ -129,7 +131,7 @@ class _ChainReader:
                 break
             self.records.append((sealed.sequence, decode_record(sealed.kind, sealed.body)))
             self.sequence, self.tag = sealed.sequence, sealed.tag
-            self._tags.append(sealed.tag)
+            self.tags.append(sealed.tag)
             self.known_synced = max(self.known_synced, sealed.synced)
             offset = sealed.end
         self._look_behind(cipher, view, offset)
@@ -141,8 +143,8 @@ class _ChainReader:
         if sealed is None or not self._first < sealed.sequence <= self.sequence:
             return
         keep = sealed.sequence - 1 - self._first
-        if sealed.previous == self._tags[keep]:
-            del self.records[keep:], self._tags[keep + 1 :]
+        if sealed.previous == self.tags[keep]:
+            del self.records[keep:], self.tags[keep + 1 :]
             self.sequence, self.tag = sealed.sequence - 1, sealed.previous
 
     def _look_behind(self, cipher: RecordCipher, view: memoryview, offset: int) -> None:
@@ -166,42 +168,42 @@ def verifying_records(cipher: RecordCipher, view: memoryview, offset: int) -> It
             yield sealed
 
 
-def unknown_journals(objects: Objects, numbers: list[int], root: Root, *, is_ours: bool) -> list[int]:
-    """The numbers of journals that a root has no need of, and that have changes it was made without. Raises OSError.
+def unknown_journals(objects: Objects, numbers: list[int], root: Root, tags: Iterable[bytes]) -> list[int]:
+    """The numbers of journals whose records neither led to a root nor, by their `tags`, were followed on from it.
 
-    The root has the changes of those that led to it; others come from a session that went on from an older root, on
-    another machine, say. `is_ours` tells that this machine wrote the root: then what a journal misses before the root
-    is what a power cut took, and nothing that another machine did. A journal whose beginning is broken tells nothing.
+    They may be of a session that went on from an older root, on another machine, say; or a power cut took the records
+    between. A journal that cannot be read, or whose beginning does not verify, tells nothing, and is none of them.
     """
     start = root.journal
-    ends = {number: _ends_of(objects, number) for number in numbers if root.clean or number < start.number}
-    known = {start.tag}
+    known = {start.tag, *tags}
     unknown = []
-    for number, found in sorted(ends.items(), reverse=True):
+    for number in sorted(numbers, reverse=True):
+        found = _ends_of(objects, number)
         if found is None:
             continue
-        same = number != start.number or found.salt == start.salt
-        if same and (found.last.tag in known or (found.last.sequence <= start.sequence and is_ours)):
-            known.add(found.first.previous)
+        # A power cut may have taken the last records of the very journal that the root names.
+        named = number == start.number and found.salt == start.salt
+        if named or found.last in known:
+            known.add(found.previous)
         else:
             unknown.append(number)
     return unknown
 
 
 class _Ends(NamedTuple):
-    """The salt of a journal file, and the first and the last record of the chain it begins with."""
+    """The salt of a journal file, the tag before the chain it begins with, and that of its last record."""
 
     salt: bytes
-    first: SealedRecord
-    last: SealedRecord
+    previous: bytes
+    last: bytes
 
 
 def _ends_of(objects: Objects, number: int) -> _Ends | None:
     """The ends of the chain a journal file begins with; None if it has no records, or no header that verifies."""
-    stored = memoryview(read_file(objects.store, journal_path(number)))
     try:
+        stored = memoryview(read_file(objects.store, journal_path(number)))
         header = open_journal_header(objects.context, number, bytes(stored[:JOURNAL_HEADER_SIZE]))
-    except Damaged:
+    except (Damaged, OSError):
         return None
     cipher = RecordCipher(objects.context, header)
     first = last = cipher.open(stored, JOURNAL_HEADER_SIZE)
@@ -209,7 +211,7 @@ def _ends_of(objects: Objects, number: int) -> _Ends | None:
         return None
     while (record := cipher.open(stored, last.end)) is not None and record.previous == last.tag:
         last = record
-    return _Ends(header.salt, first, last)
+    return _Ends(header.salt, first.previous, last.tag)
 
 
 def read_recorded(objects: Objects, record: Write, piece: Direct) -> bytearray:

@@ -12,6 +12,7 @@ from vaultfs.format.layout import root_slot_path
 from vaultfs.keys.header import verify_mac
 from vaultfs.keys.headerfile import LoadedHeader, load_authentic, load_from_roots
 from vaultfs.keys.rootcopies import trailer
+from vaultfs.sealing.ancestry import are_parted
 from vaultfs.sealing.roots import Root, SealedRoot, open_root, seal_root
 from vaultfs.store.api import read_file
 from vaultfs.vault.objects import Objects
@@ -107,6 +108,16 @@ class RootSlots:
         """Whether the header's epoch has not reached the root yet."""
         copy = self._newest_header()
         return copy is not None and self.latest is not None and copy.header.epoch > self.latest.root.epoch
+
+    def is_another_way(self, stored: bytes) -> bool:
+        """Whether bytes are a root of this vault that the root in force did not come from."""
+        assert self.latest is not None
+        try:
+            found = open_root(self._objects.context, stored)
+        except Damaged:
+            return False
+        is_ahead = found.root.generation > self.latest.root.generation
+        return is_ahead or are_parted(self.latest.known(), found.known())
 
     def refuse_others(self) -> None:
         """Raise ChangedByOthers if a slot no longer holds what was last read or written here; may raise OSError."""

@@ -96,6 +96,10 @@ class Vault:
         """Why nothing can be changed; empty if it can."""
         return self._core.read_only_reason
 
+    def is_another_way(self, stored: bytes) -> bool:
+        """Whether bytes, of a copy in conflict, are a root of this vault that today's did not come from."""
+        return self._core.roots.is_another_way(stored)
+
     @property
     def generation(self) -> int:
         """The generation of the last committed root."""

@@ -311,7 +311,8 @@ class _Opening:
         if not self._root.clean or not core.state.active.empty or core.header_epoch > self._root.epoch:
             self._commit()
         for number in numbers:
-            core.objects.store.delete(journal_path(number))
+            with contextlib.suppress(FileNotFoundError):  # a sync client may have come first
+                core.objects.store.delete(journal_path(number))
         core.space.keep_ballast()
 
     def _keep_journals(self, numbers: list[int]) -> None:

@@ -283,8 +283,8 @@ class _Opening:
         If this machine wrote the root, a power cut is what they most likely tell of: they are kept without a word.
         """
         objects = self._core.objects
-        tags = self._journals.tags if self._journals is not None else ()
-        found = unknown_journals(objects, journal_numbers(objects), self._root, tags)
+        followed = self._journals.followed() if self._journals is not None else set()
+        found = unknown_journals(objects, set(journal_numbers(objects)) - followed, self._root)
         if found and not self._is_ours:
             log.warning(
                 "the store has a journal, as of a session on another machine, whose changes may be missing here: it is "

@@ -49,19 +49,22 @@ _LENGTHS = struct.Struct(f"<I{RECORD_ALIGNMENT - 4}x")
 class JournalRecords(NamedTuple):
     """What the journals hold: (sequence, record) in order, and the end of the chain.
 
-    `tags` are those of the records. `headers` are of all journals found, `ends` the offsets in them where the chain
-    ends, `highest` is the highest number any journal file has, `damaged` says why the records stop earlier than they
-    should, empty if they do not.
+    `headers` are of all journals found, `ends` the offsets in them where the chain ends, `highest` is the highest
+    number any journal file has, `damaged` says why the records stop earlier than they should, empty if they do not.
     """
 
     records: list[tuple[int, Record]]
     sequence: int
     tag: bytes
-    tags: list[bytes]
     headers: list[JournalHeader]
     ends: list[int]
     highest: int
     damaged: str
+
+    def followed(self) -> set[int]:
+        """The numbers of the files that have records of the chain."""
+        ends = zip(self.headers, self.ends, strict=True)
+        return {header.number for header, end in ends if end > JOURNAL_HEADER_SIZE}
 
 
 def journal_numbers(objects: Objects) -> list[int]:
@@ -101,7 +104,7 @@ def read_journals(objects: Objects, start: JournalStart) -> JournalRecords:
         damaged = (
             f"journal records {reader.sequence + 1} to {reader.known_synced} had been synced and are broken or missing"
         )
-    return JournalRecords(reader.records, reader.sequence, reader.tag, reader.tags, headers, ends, numbers[-1], damaged)
+    return JournalRecords(reader.records, reader.sequence, reader.tag, headers, ends, numbers[-1], damaged)
 
 
 class _ChainReader:
@@ -113,7 +116,7 @@ class _ChainReader:
         self.tag = start.tag
         self._first = start.sequence
         # The tag of each record, behind the one the chain starts from.
-        self.tags = [start.tag]
+        self._tags = [start.tag]
         self.records: list[tuple[int, Record]] = []
         self.known_synced = start.sequence
 
@@ -131,7 +134,7 @@ class _ChainReader:
                 break
             self.records.append((sealed.sequence, decode_record(sealed.kind, sealed.body)))
             self.sequence, self.tag = sealed.sequence, sealed.tag
-            self.tags.append(sealed.tag)
+            self._tags.append(sealed.tag)
             self.known_synced = max(self.known_synced, sealed.synced)
             offset = sealed.end
         self._look_behind(cipher, view, offset)
@@ -143,8 +146,8 @@ class _ChainReader:
         if sealed is None or not self._first < sealed.sequence <= self.sequence:
             return
         keep = sealed.sequence - 1 - self._first
-        if sealed.previous == self.tags[keep]:
-            del self.records[keep:], self.tags[keep + 1 :]
+        if sealed.previous == self._tags[keep]:
+            del self.records[keep:], self._tags[keep + 1 :]
             self.sequence, self.tag = sealed.sequence - 1, sealed.previous
 
     def _look_behind(self, cipher: RecordCipher, view: memoryview, offset: int) -> None:
@@ -168,14 +171,14 @@ def verifying_records(cipher: RecordCipher, view: memoryview, offset: int) -> It
             yield sealed
 
 
-def unknown_journals(objects: Objects, numbers: list[int], root: Root, tags: Iterable[bytes]) -> list[int]:
-    """The numbers of journals whose records neither led to a root nor, by their `tags`, were followed on from it.
+def unknown_journals(objects: Objects, numbers: Iterable[int], root: Root) -> list[int]:
+    """Those of the numbers, of journals that are not replayed, whose records did not lead to a root.
 
     They may be of a session that went on from an older root, on another machine, say; or a power cut took the records
     between. A journal that cannot be read, or whose beginning does not verify, tells nothing, and is none of them.
     """
     start = root.journal
-    known = {start.tag, *tags}
+    known = {start.tag}
     unknown = []
     for number in sorted(numbers, reverse=True):
         found = _ends_of(objects, number)

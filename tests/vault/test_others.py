@@ -296,3 +296,18 @@ def test_a_rollback_is_accepted_once(store: MemoryStore, tmp_path: Path) -> None
         Vault.open(older, KEYS, opening)
     open_inline(older, opening._replace(accept_rollback=True)).vault.close()
     assert contents(open_inline(older, opening)).keys() == {b"first"}
+
+
+@pytest.mark.expects_log(CHANGED, "the last changes are kept in quarantine/journal-0*4: ")
+def test_the_journal_is_kept_in_the_room_that_is_held_for_a_full_store(store: MemoryStore) -> None:
+    faulty = FaultyStore(store)
+    vault = open_inline(faulty)
+    commit(vault)
+    other = change_elsewhere(store)
+    vault.fsync(put(vault, b"ours", OURS))
+    bring(store, other)
+    fault = Fault(errno.ENOSPC, kinds=frozenset({"create"}), below="quarantine/")
+    faulty.faults.append(fault)
+    assert not vault.vault.checkpoint()
+    assert fault.fired == 1
+    assert store.names("quarantine") == ["journal-00000004"]

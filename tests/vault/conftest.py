@@ -1,9 +1,12 @@
 """What every test of the vault is held to: what a buffer held before is nowhere in what it is used for next."""
 
+from collections.abc import Iterator
 from itertools import count
 
 import pytest
 
+from tests.support.memorystore import MemoryStore
+from tests.vault.harness import new_store, small_limits
 from vaultfs.vault.scratch import Scratch
 
 
@@ -19,3 +22,16 @@ def _used_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
         return buffer
 
     monkeypatch.setattr(Scratch, "take", take_used)
+
+
+@pytest.fixture
+def with_small_limits() -> Iterator[None]:
+    """The format's constants are low, see the harness."""
+    with small_limits():
+        yield
+
+
+@pytest.fixture
+def store(with_small_limits: None) -> MemoryStore:
+    """A store with an empty vault of small chunks."""
+    return new_store()

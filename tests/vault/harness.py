@@ -1,5 +1,6 @@
 """Small vaults in memory for the tests of this folder: limits so low that everything happens after a few operations."""
 
+import stat
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -115,6 +116,14 @@ def options(
 def open_inline(store: Store, opening: OpenOptions | None = None) -> Inline:
     """The vault in a store, opened."""
     return Inline(Vault.open(store, KEYS, opening or options()))
+
+
+def put_file(vault: Inline, name: bytes, data: bytes = b"") -> int:
+    """Make a file in the top directory that the vault remembers, as for a kernel; its inode id."""
+    inode = vault.create_inode(ROOT, name, stat.S_IFREG | 0o644)
+    vault.vault.remember(inode.id)
+    vault.write(inode.id, 0, data)
+    return inode.id
 
 
 def vault_with(files: Mapping[str, bytes], opening: OpenOptions | None = None) -> Inline:

@@ -2,12 +2,12 @@
 
 import logging
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from tests.support.memorystore import MemoryStore
-from tests.vault.harness import ROOT, differences, new_store, open_inline, options, small_limits, snapshot
+from tests.vault.harness import ROOT, differences, open_inline, options, put_file, snapshot
 from vaultfs.errors import ReadOnly
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.inode import SetAttr
@@ -33,21 +33,16 @@ CHANGES: dict[str, Change] = {
 
 
 @pytest.fixture(autouse=True)
-def _small_limits(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+def _quiet(with_small_limits: None, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "vaultfs")
-    with small_limits():
-        yield
 
 
 @pytest.fixture
-def store() -> MemoryStore:
-    store = new_store()
+def store(store: MemoryStore) -> MemoryStore:
+    """With two files and a folder."""
     vault = open_inline(store)
     for name in (b"file", b"other"):
-        inode = vault.create_inode(ROOT, name, stat.S_IFREG | 0o644)
-        vault.vault.remember(inode.id)
-        vault.write(inode.id, 0, name * 1000)
-        vault.setxattr(inode.id, b"user.old", b"value")
+        vault.setxattr(put_file(vault, name, name * 1000), b"user.old", b"value")
     vault.create_inode(ROOT, b"folder", stat.S_IFDIR | 0o755)
     vault.vault.close()
     return store

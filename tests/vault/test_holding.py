@@ -3,13 +3,12 @@
 import errno
 import stat
 import struct
-from collections.abc import Iterator
 
 import pytest
 
 from tests.support.faultystore import Fault, FaultyStore
 from tests.support.memorystore import MemoryStore
-from tests.vault.harness import KEYS, ROOT, differences, new_store, open_inline, options, small_limits, snapshot
+from tests.vault.harness import KEYS, ROOT, differences, open_inline, options, snapshot
 from tests.vault.walker import assert_clean
 from vaultfs.errors import NoSpace, WriteFailed
 from vaultfs.vault.acl import ACCESS, AclEntry, encode_acl
@@ -18,16 +17,7 @@ from vaultfs.vault.inode import SetAttr
 from vaultfs.vault.settings import Settings
 from vaultfs.vault.vault import Vault
 
-
-@pytest.fixture(autouse=True)
-def _small_limits() -> Iterator[None]:
-    with small_limits():
-        yield
-
-
-@pytest.fixture
-def store() -> MemoryStore:
-    return new_store()
+pytestmark = pytest.mark.usefixtures("with_small_limits")
 
 
 @pytest.fixture

@@ -2,17 +2,17 @@
 
 import errno
 import random
-import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support.faultystore import Fault, FaultyStore
 from tests.support.memorystore import MemoryStore
-from tests.vault.harness import KEYS, ROOT, new_store, open_inline, options, small_limits
+from tests.vault.harness import KEYS, ROOT, open_inline, options
+from tests.vault.harness import put_file as put
 from tests.vault.walker import assert_clean
-from vaultfs.errors import JournalDamaged, ReadOnly, RollbackRefused, WriteFailed
+from vaultfs.errors import JournalDamaged, PartlySynced, ReadOnly, RollbackRefused, WriteFailed
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.inode import SetAttr
 from vaultfs.vault.memory import GenerationMemory
@@ -22,27 +22,16 @@ OURS, THEIRS = random.Random(1).randbytes(3000), random.Random(2).randbytes(5000
 CHANGED = "the roots in the store were changed by another program"
 STRANGERS = "the store has a journal, as of a session on another machine, whose changes may be missing here"
 
-
-@pytest.fixture(autouse=True)
-def _small_limits() -> Iterator[None]:
-    with small_limits():
-        yield
+pytestmark = pytest.mark.usefixtures("with_small_limits")
 
 
 @pytest.fixture
-def store() -> MemoryStore:
-    store = new_store()
+def store(store: MemoryStore) -> MemoryStore:
+    """With a file that both machines know."""
     vault = open_inline(store)
     put(vault, b"first", b"1" * 3000)
     vault.vault.close()
     return store
-
-
-def put(vault: Inline, name: bytes, data: bytes) -> int:
-    inode = vault.create_inode(ROOT, name, stat.S_IFREG | 0o644)
-    vault.vault.remember(inode.id)
-    vault.write(inode.id, 0, data)
-    return inode.id
 
 
 def contents(vault: Inline) -> dict[bytes, bytes]:
@@ -311,3 +300,38 @@ def test_the_journal_is_kept_in_the_room_that_is_held_for_a_full_store(store: Me
     assert not vault.vault.checkpoint()
     assert fault.fired == 1
     assert store.names("quarantine") == ["journal-00000004"]
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_clean_vault_needs_no_folder_for_journals(store: MemoryStore, read_only: bool) -> None:
+    """Some sync clients leave out folders that are empty."""
+    del store.tree["journal"], store.tree[""]["journal"]
+    assert contents(open_inline(store, options(read_only=read_only))).keys() == {b"first"}
+
+
+def test_a_vault_in_use_misses_its_folder_for_journals(store: MemoryStore) -> None:
+    vault = open_inline(store)
+    vault.fsync(put(vault, b"ours", OURS))
+    del store.tree["journal"], store.tree[""]["journal"]
+    with pytest.raises(PartlySynced, match="is missing"):
+        Vault.open(store, KEYS, options())
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EINVAL, errno.EIO])
+def test_a_journal_for_which_there_is_no_room_stays_where_it_is(store: MemoryStore, code: int) -> None:
+    killed = store.copy()
+    vault = open_inline(killed)
+    vault.fsync(put(vault, b"ours", OURS))
+    (name,) = (name for name in killed.names("journal") if name != "ballast")
+    other = change_elsewhere(store)
+    other.tree["journal"][name] = killed.tree["journal"][name]
+    full = FaultyStore(other, Fault(code, kinds=frozenset({"make_folder"}), below="quarantine", lasting=True))
+    vault = open_inline(full)
+    assert contents(vault).keys() == {b"theirs 0"}
+    put(vault, b"more", OURS)
+    vault.vault.close()
+    assert name in other.names("journal")
+    vault = open_inline(other)
+    assert contents(vault).keys() == {b"theirs 0", b"more"}
+    assert other.names("quarantine") == [f"journal-{name}"]
+    assert name not in other.names("journal")

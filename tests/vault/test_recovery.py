@@ -3,13 +3,12 @@
 import logging
 import random
 import stat
-from collections.abc import Iterator
 
 import pytest
 
 from tests.support.memorystore import MemoryStore
 from tests.vault.crashing import CHUNK
-from tests.vault.harness import ROOT, new_store, open_inline, small_limits
+from tests.vault.harness import ROOT, open_inline, put_file
 from tests.vault.walker import object_names
 from vaultfs.errors import Damaged
 from vaultfs.format.layout import object_path, slot_offset
@@ -21,15 +20,8 @@ SIZE = 3 * CHUNK
 
 
 @pytest.fixture(autouse=True)
-def _small_limits(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+def _quiet(with_small_limits: None, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "vaultfs.recovery")
-    with small_limits():
-        yield
-
-
-@pytest.fixture
-def store() -> MemoryStore:
-    return new_store()
 
 
 @pytest.fixture
@@ -40,13 +32,6 @@ def vault(store: MemoryStore) -> Inline:
 @pytest.fixture
 def data() -> bytes:
     return random.Random(5).randbytes(SIZE)
-
-
-def new_file(vault: Inline, name: bytes, data: bytes) -> int:
-    inode = vault.create_inode(ROOT, name, stat.S_IFREG | 0o644)
-    vault.vault.remember(inode.id)
-    vault.write(inode.id, 0, data)
-    return inode.id
 
 
 def without_chunk(store: MemoryStore, before: set[bytes], slot: int) -> MemoryStore:
@@ -65,7 +50,7 @@ def content(vault: Inline, name: bytes) -> bytes:
 
 def test_a_chunk_that_was_synced_is_never_skipped(store: MemoryStore, vault: Inline, data: bytes) -> None:
     before = object_names(store)
-    vault.fsync(new_file(vault, b"file", data))
+    vault.fsync(put_file(vault, b"file", data))
     again = open_inline(without_chunk(store, before, 1))
     inode = again.walk(b"file")
     assert inode.size == SIZE
@@ -77,7 +62,7 @@ def test_a_chunk_that_was_synced_is_never_skipped(store: MemoryStore, vault: Inl
 
 def test_a_chunk_that_was_not_synced_ends_the_file(store: MemoryStore, vault: Inline, data: bytes) -> None:
     before = object_names(store)
-    file = new_file(vault, b"file", data)
+    file = put_file(vault, b"file", data)
     vault.write(file, SIZE, b"and a little more")
     assert content(open_inline(without_chunk(store, before, 1)), b"file") == data[:CHUNK]
 
@@ -85,7 +70,7 @@ def test_a_chunk_that_was_not_synced_ends_the_file(store: MemoryStore, vault: In
 def test_what_is_written_after_a_cut_is_kept(store: MemoryStore, vault: Inline, data: bytes) -> None:
     """The chunk that was lost is cut off, so nothing is missing before what came later."""
     before = object_names(store)
-    file = new_file(vault, b"file", data)
+    file = put_file(vault, b"file", data)
     vault.setattr(file, SetAttr(size=10))
     vault.write(file, 10, b" and on")
     vault.setattr(file, SetAttr(size=CHUNK + 10))
@@ -103,10 +88,10 @@ def test_what_a_removal_needs_is_read_before_anything_changes(
     """Recovery has nothing in memory, and a change that stopped half-way to have something read would be half made."""
     folder = vault.create_inode(ROOT, b"folder", stat.S_IFDIR | 0o755).id
     for name in (b"before", b"file"):
-        file = new_file(vault, name, data)
+        file = put_file(vault, name, data)
         for number in range(1, names):
             vault.link(file, folder, b"%b %d" % (name, number))
-    new_file(vault, b"new", b"new content")
+    put_file(vault, b"new", b"new content")
     before = vault.walk(b"before").id
     vault.open_inode(before)
     for path in [b"before", *(b"folder/before %d" % number for number in range(1, names))]:

@@ -1,14 +1,13 @@
 """What is written over again and again takes no more room in the store each time, and what is cut off none."""
 
 import random
-import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from tests.support.memorystore import MemoryStore
 from tests.vault.crashing import CHUNK
-from tests.vault.harness import KEYS, ROOT, TINY, new_store, open_inline, small_limits
+from tests.vault.harness import KEYS, TINY, new_store, open_inline, put_file
 from tests.vault.walker import assert_clean, reachable
 from vaultfs.format.constants import CHUNK_SIZE_DEFAULT
 from vaultfs.format.layout import object_folders
@@ -18,12 +17,6 @@ from vaultfs.vault.vault import Vault
 
 ROUNDS = 40
 Change = Callable[[Inline, int, int, random.Random], None]
-
-
-@pytest.fixture
-def _small_limits() -> Iterator[None]:
-    with small_limits():
-        yield
 
 
 def room(store: MemoryStore) -> int:
@@ -50,7 +43,7 @@ def cut_and_write(vault: Inline, file: int, chunks: int, rng: random.Random) -> 
     write_all(vault, file, chunks, rng)
 
 
-@pytest.mark.usefixtures("_small_limits")
+@pytest.mark.usefixtures("with_small_limits")
 @pytest.mark.parametrize("change", [write_all, write_a_part_of_each_chunk, write_one_chunk, cut_and_write])
 @pytest.mark.parametrize("chunks", [2, 5, 30])
 @pytest.mark.parametrize("reopened", [False, True])
@@ -59,8 +52,7 @@ def test_a_file_that_is_changed_again_and_again(change: Change, chunks: int, reo
     store = new_store()
     vault = open_inline(store)
     rng = random.Random(chunks)
-    file = vault.create_inode(ROOT, b"file", stat.S_IFREG | 0o644).id
-    vault.vault.remember(file)
+    file = put_file(vault, b"file")
     write_all(vault, file, chunks, rng)
     sizes = []
     for _ in range(ROUNDS):
@@ -77,14 +69,13 @@ def test_a_file_that_is_changed_again_and_again(change: Change, chunks: int, reo
     assert_clean(store)
 
 
-@pytest.mark.usefixtures("_small_limits")
+@pytest.mark.usefixtures("with_small_limits")
 @pytest.mark.parametrize("chunks", [4, 40])
 def test_a_file_that_is_cut_gives_its_room_back(chunks: int) -> None:
     """Of a segment it needs, the end; of those behind it, all."""
     store = new_store()
     vault = open_inline(store)
-    file = vault.create_inode(ROOT, b"file", stat.S_IFREG | 0o644).id
-    vault.vault.remember(file)
+    file = put_file(vault, b"file")
     write_all(vault, file, chunks, random.Random(1))
     assert vault.vault.checkpoint()
     assert room(store) >= chunks * CHUNK
@@ -93,13 +84,12 @@ def test_a_file_that_is_cut_gives_its_room_back(chunks: int) -> None:
     assert room(store) < 2 * CHUNK
 
 
-@pytest.mark.usefixtures("_small_limits")
+@pytest.mark.usefixtures("with_small_limits")
 def test_a_key_seals_no_more_than_it_should() -> None:
     """Each object has its own; a file that is changed often enough moves to others (TINY: 64 seals)."""
     store = new_store()
     vault = open_inline(store)
-    file = vault.create_inode(ROOT, b"file", stat.S_IFREG | 0o644).id
-    vault.vault.remember(file)
+    file = put_file(vault, b"file")
     objects: dict[bytes, int] = {}
     for number in range(100):
         write_all(vault, file, 2, random.Random(number))
@@ -117,8 +107,7 @@ def test_a_segment_that_is_nearly_empty_moves_to_a_smaller_object() -> None:
     store = MemoryStore()
     Vault.create(store, KEYS)
     vault = Inline(Vault.open(store, KEYS))
-    file = vault.create_inode(ROOT, b"file", stat.S_IFREG | 0o644).id
-    vault.vault.remember(file)
+    file = put_file(vault, b"file")
     chunks = 80
     for chunk in reversed(range(chunks)):  # so that the beginning of the file stands at the end of the object
         vault.write(file, chunk * CHUNK_SIZE_DEFAULT, b"x" * CHUNK_SIZE_DEFAULT)

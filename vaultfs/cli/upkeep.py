@@ -70,13 +70,15 @@ def remind_of_rekey(header: "Header", out: Output) -> None:
 def warn_of_conflict(store: "Store", vault: "Vault", out: Output) -> None:
     """Say so if a sync client put a root beside the two that another machine wrote from an older one."""
     roots = {root_slot_path(slot) for slot in range(ROOT_SLOTS)}
-    strange = [name for name in store.names("") if name.startswith("root") and name not in roots]
+    strange: list[str] = []
+    with contextlib.suppress(OSError):
+        strange += [name for name in store.names("") if name.startswith("root") and name not in roots]
     if not strange:
         return
     from vaultfs.check.conflicts import copied_from
     from vaultfs.store.api import read_file
 
-    for name in sorted(strange):
+    for name in strange:
         with contextlib.suppress(OSError):
             if not roots.isdisjoint(copied_from(name)) and vault.is_another_way(read_file(store, name)):
                 out.warn(

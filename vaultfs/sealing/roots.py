@@ -7,7 +7,6 @@ from vaultfs.crypto.aead import AuthenticationError, new_nonce
 from vaultfs.errors import Damaged
 from vaultfs.format.constants import (
     FORMAT_VERSION,
-    HISTORY_LENGTH,
     KIND_ROOT,
     NONCE_SIZE,
     OBJECT_NAME_SIZE,
@@ -107,7 +106,6 @@ def _aad(context: SealingContext, length: int) -> bytes:
 
 def _encode(root: Root) -> bytes:
     journal = root.journal
-    history = root.history[-HISTORY_LENGTH:]
     fixed = _FIXED.pack(
         FORMAT_VERSION,
         root.clean,
@@ -121,13 +119,13 @@ def _encode(root: Root) -> bytes:
         journal.sequence,
         journal.tag,
         len(root.let_go),
-        len(history),
+        len(root.history),
         len(root.root),
         len(root.shared),
         len(root.orphans),
     )
     return b"".join(
-        (fixed, root.root, root.shared, root.orphans, *root.let_go, *(_HISTORY.pack(*past) for past in history))
+        (fixed, root.root, root.shared, root.orphans, *root.let_go, *(_HISTORY.pack(*past) for past in root.history))
     )
 
 

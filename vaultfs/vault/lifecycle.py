@@ -50,7 +50,7 @@ from vaultfs.vault.checkpointing import Checkpointer
 from vaultfs.vault.core import Core
 from vaultfs.vault.inode import inode_of_entry
 from vaultfs.vault.journal import Journal
-from vaultfs.vault.memory import GenerationMemory
+from vaultfs.vault.memory import GenerationMemory, Seen
 from vaultfs.vault.objects import Objects
 from vaultfs.vault.quarantine import keep_journals
 from vaultfs.vault.recovery import (
@@ -137,8 +137,9 @@ def open_core(
     objects = Objects(store, handles, SealingContext(keys, chunk_size))
     roots = RootSlots(objects)
     latest = _latest_root(store, roots, read_only)
+    seen = memory.load() if memory is not None else None
     if not accept_rollback:
-        _refuse_rollback(latest, header_epoch, memory)
+        _refuse_rollback(latest, header_epoch, seen)
     state = _state_of(objects, settings, latest.root)
     start = latest.root.journal
     journal = Journal(objects, start.number, start.sequence, start.tag, settings)
@@ -146,7 +147,7 @@ def open_core(
     core = Core(objects, settings, state, roots, journal, reason)
     core.header_epoch = max(header_epoch, latest.root.epoch)
     checkpointer = Checkpointer(core, memory)
-    is_ours = _is_ours(latest, memory)
+    is_ours = _is_ours(latest, seen)
     opening = _Opening(core, checkpointer, latest.root, accept_damage, is_ours)
     opening.replay(progress)
     strangers = opening.strangers()
@@ -176,13 +177,12 @@ def _way_out(found: list[SealedRoot]) -> str:
     return "if both are lost for good, `vaultfs export --salvage` gets out what can be read"
 
 
-def _refuse_rollback(latest: SealedRoot, header_epoch: int, memory: GenerationMemory | None) -> None:
+def _refuse_rollback(latest: SealedRoot, header_epoch: int, seen: Seen | None) -> None:
     if header_epoch < latest.root.epoch:
         raise RollbackRefused(
             "the header is older than the vault: a password that was changed since may still open it; "
             "give --accept-rollback if this is meant"
         )
-    seen = memory.load() if memory is not None else None
     if seen is None:
         return
     root = latest.root
@@ -198,9 +198,8 @@ def _refuse_rollback(latest: SealedRoot, header_epoch: int, memory: GenerationMe
         )
 
 
-def _is_ours(latest: SealedRoot, memory: GenerationMemory | None) -> bool:
+def _is_ours(latest: SealedRoot, seen: Seen | None) -> bool:
     """Whether this machine wrote the root, as far as it remembers: a power cut may come before it does."""
-    seen = memory.load() if memory is not None else None
     return seen is None or (seen.generation, seen.tag) in latest.known()[-2:]
 
 
@@ -228,6 +227,8 @@ class _Opening:
         self._root = root
         self._accept_damage = accept_damage
         self._is_ours = is_ours
+        # What comes later is left alone: nobody has looked at it.
+        self._numbers = journal_numbers(core.objects)
         self._journals: JournalRecords | None = None
         self._kept: set[bytes] = set()
         self._left_out = False
@@ -283,8 +284,8 @@ class _Opening:
         If this machine wrote the root, a power cut is what they most likely tell of: they are kept without a word.
         """
         objects = self._core.objects
-        followed = self._journals.followed() if self._journals is not None else set()
-        found = unknown_journals(objects, set(journal_numbers(objects)) - followed, self._root)
+        replayed = self._journals.replayed_files() if self._journals is not None else set()
+        found = unknown_journals(objects, set(self._numbers) - replayed, self._root)
         if found and not self._is_ours:
             log.warning(
                 "the store has a journal, as of a session on another machine, whose changes may be missing here: it is "
@@ -298,22 +299,30 @@ class _Opening:
         _make_folders(core.objects.store)
         core.roots.settle()
         delete_objects(core.state, self._root.let_go)
-        numbers = journal_numbers(core.objects)
-        highest = max([self._root.journal.number, *numbers])
-        try:
-            self._keep_journals(numbers if self._left_out else strangers)
-        except NoSpace:
-            if self._left_out or not self._is_ours:
-                raise
-        self._renew_journal(highest + 1)
+        done = self._put_away(strangers)
+        self._renew_journal(max([self._root.journal.number, *self._numbers]) + 1)
         self._purge_orphans()
         # A root that knows the header's epoch makes older headers, and the passwords in them, be refused.
         if not self._root.clean or not core.state.active.empty or core.header_epoch > self._root.epoch:
             self._commit()
-        for number in numbers:
+        for number in done:
             with contextlib.suppress(FileNotFoundError):  # a sync client may have come first
                 core.objects.store.delete(journal_path(number))
         core.space.keep_ballast()
+
+    def _put_away(self, strangers: list[int]) -> list[int]:
+        """Keep the journals that have what nothing else may have; the numbers of those that may be deleted then."""
+        if self._left_out:
+            self._keep_journals(self._numbers)
+            return self._numbers
+        try:
+            self._keep_journals(strangers)
+        except (NoSpace, StoreUnusable, OSError):
+            if not self._is_ours:
+                raise
+            # Where they are they are kept as well, until the next opening.
+            return [number for number in self._numbers if number not in strangers]
+        return self._numbers
 
     def _keep_journals(self, numbers: list[int]) -> None:
         """Put copies away of journals that have changes which were left out: nothing else has them."""

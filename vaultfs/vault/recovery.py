@@ -61,16 +61,19 @@ class JournalRecords(NamedTuple):
     highest: int
     damaged: str
 
-    def followed(self) -> set[int]:
+    def replayed_files(self) -> set[int]:
         """The numbers of the files that have records of the chain."""
         ends = zip(self.headers, self.ends, strict=True)
         return {header.number for header, end in ends if end > JOURNAL_HEADER_SIZE}
 
 
 def journal_numbers(objects: Objects) -> list[int]:
-    """The numbers of all journal files in the store."""
-    numbers = map(journal_number, objects.store.names(JOURNAL_FOLDER))
-    return sorted(number for number in numbers if number is not None)
+    """The numbers of all journal files in the store; none without their folder, which some sync clients leave out."""
+    try:
+        names = objects.store.names(JOURNAL_FOLDER)
+    except FileNotFoundError:
+        return []
+    return sorted(number for number in map(journal_number, names) if number is not None)
 
 
 def read_journals(objects: Objects, start: JournalStart) -> JournalRecords:
@@ -129,9 +132,7 @@ class _ChainReader:
         view = memoryview(stored)
         offset = JOURNAL_HEADER_SIZE
         self._rewind(cipher, view)
-        while (sealed := cipher.open(view, offset)) is not None:
-            if sealed.sequence != self.sequence + 1 or sealed.previous != self.tag:
-                break
+        for sealed in _chain(cipher, view, offset, self.sequence, self.tag):
             self.records.append((sealed.sequence, decode_record(sealed.kind, sealed.body)))
             self.sequence, self.tag = sealed.sequence, sealed.tag
             self._tags.append(sealed.tag)
@@ -154,6 +155,17 @@ class _ChainReader:
         """Find records behind the break; what they say of being synced tells damage from a torn tail."""
         for sealed in verifying_records(cipher, view, offset):
             self.known_synced = max(self.known_synced, sealed.synced)
+
+
+def _chain(
+    cipher: RecordCipher, view: memoryview, offset: int, sequence: int, tag: bytes
+) -> Iterator[SealedRecord]:
+    """The records from an offset on as far as each follows on the one before; (sequence, tag) are of the first's."""
+    while (sealed := cipher.open(view, offset)) is not None:
+        if sealed.sequence != sequence + 1 or sealed.previous != tag:
+            return
+        yield sealed
+        sequence, tag, offset = sealed.sequence, sealed.tag, sealed.end
 
 
 def verifying_records(cipher: RecordCipher, view: memoryview, offset: int) -> Iterator[SealedRecord]:
@@ -209,10 +221,11 @@ def _ends_of(objects: Objects, number: int) -> _Ends | None:
     except (Damaged, OSError):
         return None
     cipher = RecordCipher(objects.context, header)
-    first = last = cipher.open(stored, JOURNAL_HEADER_SIZE)
-    if first is None or last is None:
+    first = cipher.open(stored, JOURNAL_HEADER_SIZE)
+    if first is None:
         return None
-    while (record := cipher.open(stored, last.end)) is not None and record.previous == last.tag:
+    last = first
+    for record in _chain(cipher, stored, first.end, first.sequence, first.tag):
         last = record
     return _Ends(header.salt, first.previous, last.tag)
 

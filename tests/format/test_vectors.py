@@ -151,7 +151,7 @@ def slot_in_place(kind: bytes, number: int, data: bytes) -> bytes:
     buffer = bytearray(b"x" * (len(data) + 64))
     end = 10 + len(data) + SLOT_OVERHEAD
     with memoryview(buffer) as view:
-        assert slot_cipher(kind).seal_into(4, 7, number, data, view[10:end]) == buffer[end - 16 : end]
+        assert slot_cipher(kind).seal_into([4], 7, number, [data], view[10:end]) == [buffer[end - 16 : end]]
     assert buffer[:10] == b"x" * 10 and set(buffer[end:]) == {ord("x")}
     return bytes(buffer[10:end])
 

@@ -5,7 +5,7 @@ salvage can order slots whose map is lost; the AAD binds kind, vault, object and
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from vaultfs.crypto.aead import Aead, AuthenticationError, new_nonce
 from vaultfs.errors import Damaged
@@ -40,13 +40,24 @@ class SlotCipher:
         )
         return nonce, sealed, sealed[-TAG_SIZE:]
 
-    def seal_into(self, slot: int, generation: int, number: int, data: Buffer, out: memoryview) -> bytes:
-        """Seal into `out`, of exactly the data's length plus SLOT_OVERHEAD bytes, and return the tag."""
-        nonce = new_nonce()
-        out[:NONCE_SIZE] = nonce
-        plain = b"".join((data, _TRAILER.pack(generation, number)))
-        self._seal_into(nonce, plain, self._place + _INDEX.pack(slot), out[NONCE_SIZE:])
-        return bytes(out[-TAG_SIZE:])
+    def seal_into(
+        self, slots: Sequence[int], generation: int, number: int, data: Sequence[Buffer], out: memoryview
+    ) -> list[bytes]:
+        """Seal what is numbered from `number` on, one behind the other, into `out`; returns the tags.
+
+        `out` has at least the data's length plus SLOT_OVERHEAD bytes for each.
+        """
+        tags: list[bytes] = []
+        end = 0
+        for slot, piece in zip(slots, data, strict=True):
+            start, end = end, end + len(piece) + SLOT_OVERHEAD
+            nonce = new_nonce()
+            out[start : start + NONCE_SIZE] = nonce
+            plain = b"".join((piece, _TRAILER.pack(generation, number)))
+            self._seal_into(nonce, plain, self._place + _INDEX.pack(slot), out[start + NONCE_SIZE : end])
+            tags.append(bytes(out[end - TAG_SIZE : end]))
+            number += 1
+        return tags
 
     def open_into(
         self, slot: int, number: int, tag: bytes, stored: memoryview, out: memoryview

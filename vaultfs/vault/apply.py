@@ -334,10 +334,12 @@ def _write(state: State, record: Write) -> None:
     content = state.changed_content(before)
     segment_size = state.objects.chunk_size * CHUNKS_PER_SEGMENT
     # Everything is looked up before anything changes: a record applied twice would let go of its own slots.
-    segments = [
-        _recorded_segment(content, direct.chunk // CHUNKS_PER_SEGMENT, direct.object, record.wrapped_key)
-        for direct in record.direct
-    ]
+    segments: list[Segment] = []
+    for direct in record.direct:
+        number = direct.chunk // CHUNKS_PER_SEGMENT
+        if not segments or (segments[-1].number, segments[-1].name) != (number, direct.object):
+            segment = _recorded_segment(content, number, direct.object, record.wrapped_key)
+        segments.append(segment)
     for offset, _ in record.patches:
         content.segment(offset // segment_size)
     for direct, segment in zip(record.direct, segments, strict=True):

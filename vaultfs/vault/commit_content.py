@@ -173,7 +173,7 @@ class ContentWriter:
         return bytes(moved), target
 
     def _allocate(self, segment: Segment) -> int:
-        slot = segment.allocate()
+        (slot,) = segment.allocate(1)
         self._allocated.append((segment, slot))
         return slot
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import stat
+from collections.abc import Iterator
 
 from vaultfs.errors import FilesystemError, InvalidArgument, IsADirectory, TooLarge, WriteFailed
 from vaultfs.format.constants import CHUNKS_PER_SEGMENT, MAX_FILE_SIZE, SLOT_OVERHEAD
@@ -89,24 +90,45 @@ def _times(core: Core, inode: Inode, keep: bool) -> tuple[int, int]:
     return known if inode.mtime == inode.ctime and 0 <= now - inode.mtime <= _TICKS else (now, now)
 
 
-class _Piece:
-    """A whole chunk on its way to a slot."""
+class _Run:
+    """Whole chunks that follow one another, on their way to slots of one segment."""
 
-    __slots__ = ("chunk", "data", "segment", "slot")
+    __slots__ = ("chunk", "data", "segment", "slots")
 
-    def __init__(self, chunk: int, segment: Segment, data: memoryview) -> None:
+    def __init__(self, chunk: int, segment: Segment) -> None:
         self.chunk = chunk
         self.segment = segment
-        self.data = data
-        self.slot = -1
+        self.data: list[memoryview] = []
+        self.slots: list[int] = []
+
+    def stretches(self) -> Iterator[tuple[int, int]]:
+        """(first, end) of the chunks, as indices, whose slots follow one another."""
+        first = 0
+        for index in range(1, len(self.slots) + 1):
+            if index == len(self.slots) or self.slots[index] != self.slots[index - 1] + 1:
+                yield first, index
+                first = index
 
 
 class _WritePlan:
-    __slots__ = ("direct", "patches")
+    __slots__ = ("_run", "_segment", "direct", "patches")
 
     def __init__(self) -> None:
-        self.direct: list[_Piece] = []
+        self.direct: list[_Run] = []
         self.patches: list[tuple[int, bytes]] = []
+        self._segment = -1
+        self._run: _Run | None = None
+
+    def run(self, content: FileContent, chunk: int) -> _Run | None:
+        """Where a whole chunk goes, None for the journal; raises NotReady. Chunks are asked for in their order."""
+        number = chunk // CHUNKS_PER_SEGMENT
+        if number != self._segment:
+            self._segment, self._run = number, None
+            segment = None if content.is_moving(number) else content.writable_segment(number)
+            if segment is not None and not segment.is_crowded:
+                self._run = _Run(chunk, segment)
+                self.direct.append(self._run)
+        return self._run
 
 
 def _plan_write(core: Core, content: FileContent, size: int, offset: int, data: bytes) -> _WritePlan:
@@ -130,12 +152,11 @@ def _plan_write(core: Core, content: FileContent, size: int, offset: int, data: 
         covered = start == 0 and stop >= min(chunk_size, size - position)
         whole = covered or beginning is not None
         large = stop == chunk_size or (stop >= core.settings.direct_minimum and not goes_on)
-        number = chunk // CHUNKS_PER_SEGMENT
-        segment = content.writable_segment(number) if whole and large and not content.is_moving(number) else None
-        if segment is not None and not segment.is_crowded:
-            plan.direct.append(_Piece(chunk, segment, memoryview(beginning + piece) if beginning else piece))
+        run = plan.run(content, chunk) if whole and large else None
+        if run is not None:
+            run.data.append(memoryview(beginning + piece) if beginning else piece)
         else:
-            content.segment(number)
+            content.segment(chunk // CHUNKS_PER_SEGMENT)
             if not whole:
                 content.fetch(chunk)
             plan.patches.append((position, bytes(piece)))
@@ -143,41 +164,45 @@ def _plan_write(core: Core, content: FileContent, size: int, offset: int, data: 
     return plan
 
 
-def _write_direct(core: Core, content: FileContent, pieces: list[_Piece]) -> list[Direct]:
+def _write_direct(core: Core, content: FileContent, runs: list[_Run]) -> list[Direct]:
     """Seal whole chunks into free slots, neighbours in one write; nothing names them until the record does."""
-    if not pieces:
-        return []
-    generation = core.objects.generation
-    stride = slot_size(core.objects.chunk_size)
     direct: list[Direct] = []
-    page = core.settings.page_size
-    sealed = core.scratch.take(len(pieces) * stride + page)
-    begin = end = 0
-    first = pieces[0]
-    try:
-        for piece in pieces:
-            segment = piece.segment
-            piece.slot = slot = segment.allocate()
-            if segment is not first.segment or slot != first.slot + (end - begin) // stride:
-                first.segment.write_over(first.slot, sealed[begin:], end - begin, page)
-                begin, first = end, piece
-            start, end = end, end + len(piece.data) + SLOT_OVERHEAD
-            tag = segment.seal_chunk_into(slot, generation, piece.chunk, piece.data, sealed[start:end])
-            direct.append(Direct(piece.chunk, segment.name, slot, len(piece.data), tag))
-        first.segment.write_over(first.slot, sealed[begin:], end - begin, page)
-    except OSError as error:
-        raise core.fail("a file's content could not be written", error) from error
-    core.state.active.direct_bytes += len(pieces) * stride
-    content.unsynced |= dict.fromkeys((piece.segment for piece in pieces), core.journal.sequence)
+    for run in runs:
+        segment, run.slots = run.segment, run.segment.allocate(len(run.data))
+        tags = _seal_and_write(core, run)
+        direct += [
+            Direct(run.chunk + index, segment.name, slot, len(data), tag)
+            for index, (slot, data, tag) in enumerate(zip(run.slots, run.data, tags, strict=True))
+        ]
+        core.state.active.direct_bytes += len(run.data) * slot_size(core.objects.chunk_size)
+        content.unsynced[segment] = core.journal.sequence
     return direct
 
 
-def _give_back(core: Core, content: FileContent, pieces: list[_Piece]) -> None:
+def _seal_and_write(core: Core, run: _Run) -> list[bytes]:
+    """Put a run's chunks into its slots; their tags."""
+    page = core.settings.page_size
+    stride = slot_size(core.objects.chunk_size)
+    segment = run.segment
+    sealed = core.scratch.take(len(run.data) * stride + page)
+    tags: list[bytes] = []
+    try:
+        for first, end in run.stretches():
+            slots, data = run.slots[first:end], run.data[first:end]
+            tags += segment.seal_chunks_into(slots, core.objects.generation, run.chunk + first, data, sealed)
+            size = sum(map(len, data)) + len(data) * SLOT_OVERHEAD
+            segment.write_over(slots[0], sealed, size, page)
+    except OSError as error:
+        raise core.fail("a file's content could not be written", error) from error
+    return tags
+
+
+def _give_back(core: Core, content: FileContent, runs: list[_Run]) -> None:
     """Free the slots no record names; the next checkpoint takes care of segments made for them."""
-    for piece in pieces:
-        if piece.slot >= 0:
-            piece.segment.release(piece.slot)
-    if pieces:
+    for run in runs:
+        for slot in run.slots:
+            run.segment.release(slot)
+    if runs:
         core.state.changed_content(core.state.edit(content.id))
 
 

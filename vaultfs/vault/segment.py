@@ -84,15 +84,15 @@ class Segment:
                 self._free.remove(slot)
                 heapq.heapify(self._free)
 
-    def allocate(self) -> int:
-        """The lowest slot that is free."""
+    def allocate(self, count: int) -> list[int]:
+        """The lowest slots that are free."""
         assert self.leaf is not None, "which slots are free is only known with the leaf"
         with self._lock:
-            self.seals += 1
-            if self._free:
-                return heapq.heappop(self._free)
-            self.end += 1
-            return self.end - 1
+            self.seals += count
+            slots = [heapq.heappop(self._free) for _ in range(min(count, len(self._free)))]
+            begin = self.end
+            self.end += count - len(slots)
+            return slots + list(range(begin, self.end))
 
     @property
     def is_crowded(self) -> bool:
@@ -194,9 +194,11 @@ class Segment:
         """(nonce, ciphertext ‖ tag, tag) of a chunk for a slot; `number` counts chunks in the file."""
         return self._ciphers.chunks.seal(slot, generation, number, data)
 
-    def seal_chunk_into(self, slot: int, generation: int, number: int, data: Buffer, out: memoryview) -> bytes:
-        """Seal a chunk for a slot into `out`, SLOT_OVERHEAD bytes longer than the data, and return the tag."""
-        return self._ciphers.chunks.seal_into(slot, generation, number, data, out)
+    def seal_chunks_into(
+        self, slots: Sequence[int], generation: int, number: int, data: Sequence[Buffer], out: memoryview
+    ) -> list[bytes]:
+        """Seal chunks from `number` on for these slots, one behind the other, into `out`; returns their tags."""
+        return self._ciphers.chunks.seal_into(slots, generation, number, data, out)
 
     def seal_node(self, slot: int, generation: int, number: int, data: bytes) -> tuple[bytes, bytes, bytes]:
         """(nonce, ciphertext ‖ tag, tag) of a map node for a slot."""

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -93,7 +93,6 @@ def test_every_change_makes_unsynced(store: DirectoryStore) -> None:
     for change in (
         lambda: cache.write("a", [b"x"], 0),
         lambda: cache.truncate("a", 0),
-        lambda: cache.allocate("a", 1),
     ):
         assert cache.unsynced() == []
         change()
@@ -198,6 +197,47 @@ def test_a_write_during_a_sync_stays_unsynced() -> None:
     assert cache.unsynced() == ["a"]
     cache.sync(["a"])
     assert (cache.unsynced(), store.syncs) == ([], 2)
+
+
+def test_a_sync_in_the_middle_of_a_write_does_not_cover_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = RecordingStore(MemoryStore())
+    cache = HandleCache(recorded, 4)
+    make(cache, "a")
+    file = cache.get("a")
+    write = file.write
+
+    def write_slowly(buffers: Sequence[bytes], offset: int) -> None:
+        cache.sync(["a"])
+        write(buffers, offset)
+
+    monkeypatch.setattr(type(file), "write", lambda _, buffers, offset: write_slowly(buffers, offset))
+    cache.write("a", [b"x"], 0)
+    monkeypatch.undo()
+    assert cache.unsynced() == ["a"]
+    start = len(recorded.log)
+    cache.sync(["a"])
+    assert [step for step in recorded.log.operations[start:] if isinstance(step, Sync)], "the write is not durable yet"
+    assert cache.unsynced() == []
+
+
+def test_an_object_dropped_while_it_is_opened_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    for forget in (lambda: cache.drop("a"), lambda: cache.close()):
+        store = MemoryStore()
+        cache = HandleCache(store, 4)
+        make(cache, "a")
+        cache.close()
+        opening = store.open
+
+        def open_slowly(path: str, *, write: bool = False) -> MemoryFile:
+            file = opening(path, write=write)
+            monkeypatch.undo()
+            forget()
+            store.delete("a")
+            return file
+
+        monkeypatch.setattr(store, "open", open_slowly)
+        with pytest.raises(FileNotFoundError):
+            cache.get("a")
 
 
 def test_two_syncs_of_the_same_changes_are_one_and_fail_together() -> None:

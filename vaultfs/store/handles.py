@@ -129,14 +129,6 @@ class HandleCache:
         finally:
             self._end(unsynced)
 
-    def allocate(self, path: str, size: int) -> None:
-        """Make room for an object (`StoreFile.allocate`), which is unsynced from now on."""
-        unsynced = self._begin(path)
-        try:
-            unsynced.file.allocate(size)
-        finally:
-            self._end(unsynced)
-
     @property
     def unsynced_count(self) -> int:
         """How many objects are unsynced; each holds a descriptor."""

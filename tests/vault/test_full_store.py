@@ -202,3 +202,13 @@ def test_a_kill_in_a_checkpoint_leaves_room_for_recovery() -> None:
     kept.fill(but=written // 4)
     kept.reopen()
     kept.check()
+
+
+@pytest.mark.expects_log("ballast was released")
+def test_a_session_in_a_store_without_a_free_byte_can_begin_with_a_deletion(kept: Kept) -> None:
+    kept.vault.vault.close()
+    kept.vault = open_inline(kept.store, OPENING)
+    kept.fill()
+    assert kept.store.names("journal") == ["ballast"], "there is a journal to write to"
+    kept.delete(b"file0", b"file1")
+    kept.check()

@@ -1,5 +1,6 @@
 """Every single store operation fails once: the caller learns of it, and what was acknowledged before is there."""
 
+import contextlib
 import errno
 import logging
 import random
@@ -21,6 +22,7 @@ from tests.vault.harness import (
     nothing_loaded_late,
     open_inline,
     options,
+    put_file,
     small_limits,
     snapshot,
 )
@@ -183,6 +185,28 @@ def test_a_failed_sync_is_never_made_good_by_a_later_one(template: MemoryStore) 
     for outcome in outcomes(template, errno=errno.ENOSPC, kinds=SYNCS):
         assert outcome.errors or outcome.read_only, f"{outcome.what} went unnoticed"
         assert_nothing_acknowledged_is_lost(outcome)
+
+
+@pytest.mark.parametrize("where", ["journal", "objects", "root"])
+def test_no_sync_succeeds_once_the_vault_has_turned_read_only(where: str) -> None:
+    """Even where all that it asks for is durable: who syncs has to hear that something else is not."""
+    store = new_store()
+    fault = Fault(errno.EIO, at=1 << 30, kinds=frozenset({"write"}), below=where, lasting=True)
+    vault = open_inline(FaultyStore(store, fault))
+    files = [put_file(vault, name, b"accepted" * 1000) for name in (b"one", b"other")]
+    vault.fsync()
+    fault.at = fault.seen
+    with contextlib.suppress(WriteFailed):
+        vault.write(files[0], 0, b"refused?" * 1000)
+        vault.vault.checkpoint()
+    assert vault.vault.read_only
+    fault.at = 1 << 30
+    for inode in (*files, None):
+        with pytest.raises(WriteFailed):
+            vault.fsync(inode)
+    vault.vault.close()
+    again = open_inline(store)
+    assert again.read(again.walk(b"other").id, 0, 8000) == b"accepted" * 1000
 
 
 @pytest.mark.parametrize("late", [False, True])

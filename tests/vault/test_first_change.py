@@ -57,7 +57,7 @@ def test_the_first_change_of_a_session_survives_a_kill(store: MemoryStore, name:
     assert differences(before, changed), "nothing changed"
     core = vault.vault._core
     assert core.roots.latest is not None
-    assert core.objects.generation == core.roots.latest.root.generation + 1, "what is sealed now looks as old as the root"
+    assert core.objects.generation == core.roots.latest.root.generation + 1, "what is sealed looks old"
     vault.vault.write_out()
     assert not differences(changed, snapshot(open_inline(store.copy())))
 

@@ -142,3 +142,21 @@ def test_what_the_end_of_a_file_needs_is_read_before_anything_changes(store: Mem
         vault.getattr(file)
     vault.vault.close()
     assert open_inline(store).list_directory(ROOT) == []
+
+
+def test_what_the_kernel_forgets_takes_no_memory(store: MemoryStore) -> None:
+    vault = open_inline(store)
+    ids = [put_file(vault, b"%d" % number, b"x") for number in range(50)]
+    assert vault.vault.checkpoint()
+    vault.vault.evict()
+    assert all(vault.getattr(inode).size == 1 for inode in ids), "what the kernel knows is found by its number"
+    vault.vault.evict()
+    for inode in ids:
+        vault.vault.forget(inode, 1)
+    vault.vault.evict()
+    state = vault.vault._state
+    assert not state.known and not state.parents and not set(state.cache) & set(ids)
+    for inode in (ids[0], 99999):
+        with pytest.raises(NotFound):
+            vault.open_inode(inode)
+    assert not state.opens

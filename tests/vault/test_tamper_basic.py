@@ -273,6 +273,34 @@ def test_a_bad_chunk_under_a_journaled_patch_costs_that_file_alone(versions: tup
         assert vault.read(vault.walk(b"tree").id, 0, 1 << 20) == content_of(b"tree", 2, SIZES[b"tree"])
 
 
+@pytest.mark.parametrize("was_read", [False, True])
+@pytest.mark.parametrize("how", ["write", "cut"])
+def test_a_change_to_a_part_of_a_bad_chunk_is_refused_before_anything_changes(
+    versions: tuple[MemoryStore, MemoryStore], how: str, was_read: bool
+) -> None:
+    """Refused after it is in the journal it would turn the whole vault read-only."""
+    inode = open_inline(versions[1].copy()).walk(b"inline").id
+    (name,) = [name for name, owner in reachable(versions[1]).items() if owner == f"file {inode}"]
+    store = replaced(versions[1], object_path(name), lambda data: data[:96] + bytes(len(data) - 96))
+    vault = open_inline(store)
+    found = vault.walk(b"inline")
+    if was_read:
+        with pytest.raises(Damaged):
+            vault.read(found.id, 0, CHUNK)
+    for _ in range(2):
+        with pytest.raises(Damaged):
+            if how == "write":
+                vault.write(found.id, 100, b"patched")
+            else:
+                vault.setattr(found.id, SetAttr(size=100))
+        assert vault.walk(b"inline") == found
+    assert not vault.vault.read_only
+    vault.write(found.id, 0, content_of(b"inline", 3, SIZES[b"inline"]))  # all of it can be replaced
+    vault.vault.close()
+    again = open_inline(store)
+    assert again.read(again.walk(b"inline").id, 0, 1 << 20) == content_of(b"inline", 3, SIZES[b"inline"])
+
+
 def test_a_bad_directory_under_journaled_changes_needs_consent(versions: tuple[MemoryStore, MemoryStore]) -> None:
     """What the journal says of a directory that cannot be read is lost; the vault around it is not."""
     store = versions[1].copy()

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -220,24 +220,26 @@ def test_a_sync_in_the_middle_of_a_write_does_not_cover_it(monkeypatch: pytest.M
     assert cache.unsynced() == []
 
 
-def test_an_object_dropped_while_it_is_opened_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    for forget in (lambda: cache.drop("a"), lambda: cache.close()):
-        store = MemoryStore()
-        cache = HandleCache(store, 4)
-        make(cache, "a")
-        cache.close()
-        opening = store.open
+@pytest.mark.parametrize("forget", [lambda cache: cache.drop("a"), HandleCache.close], ids=["drop", "close"])
+def test_an_object_dropped_while_it_is_opened_does_not_come_back(
+    monkeypatch: pytest.MonkeyPatch, forget: Callable[[HandleCache], None]
+) -> None:
+    store = MemoryStore()
+    cache = HandleCache(store, 4)
+    make(cache, "a")
+    cache.close()
+    opening = store.open
 
-        def open_slowly(path: str, *, write: bool = False) -> MemoryFile:
-            file = opening(path, write=write)
-            monkeypatch.undo()
-            forget()
-            store.delete("a")
-            return file
+    def open_slowly(path: str, *, write: bool = False) -> MemoryFile:
+        file = opening(path, write=write)
+        monkeypatch.undo()
+        forget(cache)
+        store.delete("a")
+        return file
 
-        monkeypatch.setattr(store, "open", open_slowly)
-        with pytest.raises(FileNotFoundError):
-            cache.get("a")
+    monkeypatch.setattr(store, "open", open_slowly)
+    with pytest.raises(FileNotFoundError):
+        cache.get("a")
 
 
 def test_two_syncs_of_the_same_changes_are_one_and_fail_together() -> None:

@@ -1,5 +1,6 @@
 """A store in a directory trusts nothing in it: links, fifos, devices; and it keeps no descriptor too many."""
 
+import contextlib
 import errno
 import mmap
 import os
@@ -8,7 +9,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -167,9 +168,43 @@ def test_allocated_room_is_really_written(store: DirectoryStore) -> None:
     file.allocate((3 << 20) + 5)
     file.sync()
     with open(Path(store.description, "objects/a"), "rb") as stream:
-        assert stream.read() == b"abc" + bytes((3 << 20) + 2)
+        # First: a page that was read counts as data.
         assert os.lseek(stream.fileno(), 0, os.SEEK_HOLE) == (3 << 20) + 5
+        stream.seek(0)
+        assert stream.read() == b"abc" + bytes((3 << 20) + 2)
     file.close()
+
+
+def test_what_is_to_be_durable_is_synced_by_the_kernel(store: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an object fdatasync(2) brings its bytes and its length; its name is its folder's, which takes fsync(2)."""
+    asked: list[tuple[str, str]] = []
+    for name in ("fsync", "fdatasync"):
+        call = getattr(os, name)
+
+        def noted(fd: int, name: str = name, call: Callable[[int], None] = call) -> None:
+            asked.append((name, os.path.relpath(os.readlink(f"/proc/self/fd/{fd}"), store.description)))
+            call(fd)
+
+        monkeypatch.setattr(os, name, noted)
+    file = store.create("objects/a")
+    file.write([b"abc"], 0)
+    file.sync()
+    for folder in ("objects", ""):
+        store.sync_folder(folder)
+    assert asked == [("fdatasync", "objects/a"), ("fsync", "objects"), ("fsync", ".")]
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EOPNOTSUPP, errno.EIO, errno.ENOSPC])
+def test_only_a_store_without_syncs_of_folders_may_refuse_one(
+    store: DirectoryStore, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(fd: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    may = contextlib.nullcontext() if code in (errno.EINVAL, errno.EOPNOTSUPP) else pytest.raises(OSError)
+    with may:
+        store.sync_folder("objects")
 
 
 @needs_root

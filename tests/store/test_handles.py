@@ -10,12 +10,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from threading import Lock
 
 import pytest
 
 from tests.support.faultystore import SYNCS, Fault, FaultyStore
 from tests.support.memorystore import MemoryFile, MemoryStore
 from tests.support.recordingstore import RecordingStore, Sync, SyncFolder
+from vaultfs.store import handles
 from vaultfs.store.directory import DirectoryStore
 from vaultfs.store.handles import HandleCache
 
@@ -218,6 +220,47 @@ def test_a_sync_in_the_middle_of_a_write_does_not_cover_it(monkeypatch: pytest.M
     cache.sync(["a"])
     assert [step for step in recorded.log.operations[start:] if isinstance(step, Sync)], "the write is not durable yet"
     assert cache.unsynced() == []
+
+
+def test_a_name_made_during_a_sync_of_its_folder_stays_unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = RecordingStore(MemoryStore())
+    recorded.make_folder("f")
+    cache = HandleCache(recorded, 4)
+    late = ["f/late"]
+    sync_folder = recorded.sync_folder
+
+    def sync_slowly(folder: str) -> None:
+        sync_folder(folder)
+        if late:
+            cache.create(late.pop())
+
+    monkeypatch.setattr(recorded, "sync_folder", sync_slowly)
+    cache.create("f/a")
+    cache.sync_folders(["f"])
+    assert cache.unsynced_folders() == ["f"]
+    start = len(recorded.log)
+    cache.sync_folders(["f"])
+    assert [step for step in recorded.log.operations[start:] if isinstance(step, SyncFolder)]
+    assert cache.unsynced_folders() == []
+
+
+def test_a_sync_that_ends_late_forgets_no_newer_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    store.make_folder("f")
+    cache = HandleCache(store, 4)
+    sync, late = handles._Unsynced.sync, ["f/late"]
+
+    def sync_and_dawdle(unsynced: handles._Unsynced, lock: Lock) -> None:
+        sync(unsynced, lock)
+        if late:
+            name = late.pop()
+            cache.sync_folders(["f"])
+            cache.create(name)
+
+    monkeypatch.setattr(handles._Unsynced, "sync", sync_and_dawdle)
+    cache.create("f/a")
+    cache.sync_folders(["f"])
+    assert cache.unsynced_folders() == ["f"]
 
 
 @pytest.mark.parametrize("forget", [lambda cache: cache.drop("a"), HandleCache.close], ids=["drop", "close"])

@@ -138,3 +138,42 @@ def test_files_that_are_gone_do_not_fail_a_sync_of_the_filesystem(mounted_vault:
         settle(str(mounted_vault.path))
     mounted_vault.unmount()
     assert "WARNING" not in mounted_vault.log
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_was_deleted_in_use_can_end_its_use_after_that(mounted_vault: MountedVault, kind: str) -> None:
+    """The end of a deleted file that is closed, or of a folder that was somebody's, is a change like any other."""
+    place = mounted_vault.path / "deleted"
+    if kind == "file":
+        file = place.open("wb")
+        file.write(b"x" * 300_000)
+        place.unlink()
+    else:
+        place.mkdir()
+        user = subprocess.Popen(["sleep", "600"], cwd=place)
+        place.rmdir()
+    with open(mounted_vault.path / "messages", "wb") as messages:
+        messages.write(b"A" * 8192)
+        messages.flush()
+        settle(str(mounted_vault.path))
+        messages.write(b"B" * 8192)
+        if kind == "file":
+            file.close()
+        else:
+            user.kill()
+            user.wait()
+            Path("/proc/sys/vm/drop_caches").write_text("2")
+        messages.flush()
+        os.fsync(messages.fileno())
+    assert mounted_vault.process.poll() is None
+    settle(str(mounted_vault.path))
+    assert journals(mounted_vault.store) == []
+    mounted_vault.unmount()
+    assert "WARNING" not in mounted_vault.log and "ERROR" not in mounted_vault.log
+    again = MountedVault(mounted_vault.folder)
+    try:
+        assert (again.path / "messages").read_bytes() == b"A" * 8192 + b"B" * 8192
+        assert os.listdir(again.path) == ["messages"]
+        again.unmount()
+    finally:
+        again.close()

@@ -1,14 +1,17 @@
 """Whatever is changed first in a session begins it as it should, and nothing can be changed where nothing may be."""
 
+import errno
 import logging
 import stat
 from collections.abc import Callable
 
 import pytest
 
+from tests.support.faultystore import CHANGES, Fault, FaultyStore
 from tests.support.memorystore import MemoryStore
 from tests.vault.harness import ROOT, differences, open_inline, options, put_file, snapshot
-from vaultfs.errors import ReadOnly
+from tests.vault.walker import assert_clean
+from vaultfs.errors import NotFound, ReadOnly
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.inode import SetAttr
 
@@ -75,3 +78,70 @@ def test_nothing_changes_in_a_vault_that_is_read_only(store: MemoryStore, name: 
     assert not differences(before, snapshot(vault))
     vault.vault.close()
     assert not differences(stored, snapshot(open_inline(store.copy())))
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFREG, stat.S_IFDIR])
+@pytest.mark.parametrize("holding", [False, True])
+def test_the_end_of_a_deleted_file_can_be_the_first_change_after_a_clean_root(
+    store: MemoryStore, kind: int, holding: bool
+) -> None:
+    """A program closes its temporary file, or leaves a folder that is gone, when the store has just been settled."""
+    vault = open_inline(store)
+    if holding:
+        vault.vault.hold_changes()
+    made = vault.create_inode(ROOT, b"temporary", kind | 0o700).id
+    vault.vault.remember(made)
+    if kind == stat.S_IFREG:
+        vault.open_inode(made)
+        vault.unlink(ROOT, b"temporary")
+    else:
+        vault.rmdir(ROOT, b"temporary")
+    while not vault.vault.settle():
+        vault.vault.checkpoint()
+    if kind == stat.S_IFREG:
+        vault.call(lambda: vault.vault.release(made))
+    vault.call(lambda: vault.vault.forget(made, 1))
+    vault.vault.write_out()
+    with pytest.raises(NotFound):
+        vault.getattr(made)
+    assert vault.create_inode(ROOT, b"next", stat.S_IFREG | 0o600)
+    expected = snapshot(vault)
+    vault.fsync()
+    assert not differences(expected, snapshot(open_inline(store.copy())))
+    vault.vault.close()
+    assert_clean(store)
+
+
+def test_a_deleted_file_that_cannot_be_removed_is_closed_all_the_same(store: MemoryStore) -> None:
+    """It stays for the next opening, and nothing of it in memory."""
+    faulty = FaultyStore(store)
+    vault = open_inline(faulty)
+    made = put_file(vault, b"temporary", b"x" * 5000)
+    vault.open_inode(made)
+    vault.unlink(ROOT, b"temporary")
+    while not vault.vault.settle():
+        vault.vault.checkpoint()
+    faulty.faults.append(Fault(errno.EIO, kinds=CHANGES, lasting=True))
+    vault.call(lambda: vault.vault.release(made))
+    assert vault.vault.read_only
+    assert not vault.vault._state.opens
+    vault.vault.close()
+    again = open_inline(store)
+    assert not {name for name, _ in again.list_directory(ROOT)} & {b"temporary"}
+    again.vault.checkpoint()
+    again.vault.close()
+    assert_clean(store)
+
+
+def test_a_sync_after_a_clean_root_finds_nothing_to_do(store: MemoryStore) -> None:
+    vault = open_inline(store)
+    file = put_file(vault, b"large", b"c" * 20_000)
+    replacing = put_file(vault, b"new", b"d" * 20_000)
+    vault.rename(ROOT, b"new", ROOT, b"file")
+    while not vault.vault.settle():
+        vault.vault.checkpoint()
+    for inode in (file, replacing, None):
+        assert not vault.vault.begin_sync(inode).needed
+        vault.fsync(inode)
+    vault.vault.close()
+    assert_clean(store)

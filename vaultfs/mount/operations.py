@@ -20,7 +20,7 @@ from vaultfs.mount.runner import Runner
 from vaultfs.mount.settling import SETTLE, Settler
 from vaultfs.mount.stopping import STOPPED
 from vaultfs.mount.syncing import Syncer
-from vaultfs.mount.translation import handler, waiting_handler
+from vaultfs.mount.translation import as_fuse_error, handler, waiting_handler
 from vaultfs.mount.workers import Workers
 from vaultfs.vault.acl import ACCESS, DEFAULT
 from vaultfs.vault.fileio import CAPABILITY
@@ -107,7 +107,11 @@ class VaultOperations(pyfuse3.Operations):
         for inode, count in inode_list:
             self._timed.discard(inode)
             self._direct.discard(inode)
-            await self._run(self._vault.forget, inode, count)
+            try:
+                await self._run(self._vault.forget, inode, count)
+            except Exception as error:
+                # Nobody waits for an answer, and pyfuse3 would end the session for any error that leaves this handler.
+                as_fuse_error(error, "forget")
 
     @handler
     def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:

@@ -79,10 +79,16 @@ def _mount(operations: VaultOperations, mountpoint: str, options: MountOptions) 
 
 
 def _between_requests(vault: Vault) -> None:
-    # What cannot be written stays where it is, in memory; the next change or sync hears of it.
-    with suppress(FilesystemError):
-        vault.write_out()
-    vault.evict()
+    try:
+        # What cannot be written stays where it is, in memory; the next change or sync hears of it.
+        with suppress(FilesystemError):
+            vault.write_out()
+        vault.evict()
+    except Exception:
+        # It would end the session, with all that programs have not saved yet.
+        if not vault.read_only:
+            _log.exception("what waits in memory could not be written")
+            vault.give_up("what waits in memory could not be written")
 
 
 async def _run(

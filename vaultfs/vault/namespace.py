@@ -5,16 +5,15 @@ from contextlib import suppress
 
 from vaultfs.errors import (
     Exists,
+    FilesystemError,
     InvalidArgument,
     IsADirectory,
     NameTooLong,
-    NoSpace,
     NotADirectory,
     NotEmpty,
     NotFound,
     NotPermitted,
     TooManyLinks,
-    WriteFailed,
 )
 from vaultfs.format.constants import MAX_LINKS, MAX_NAME, MAX_TARGET, ORPHANS_ID, ROOT_ID, SHARED_ID
 from vaultfs.sealing.entries import Entry, encode_entry, new_entry
@@ -258,21 +257,20 @@ def _is_used_untold(inode: Inode) -> bool:
 
 
 def purge_forgotten(core: Core, inode_id: int) -> None:
-    """Remove an inode without a name that was kept for its untold users; if that fails it stays for the next open."""
+    """Remove an inode without a name that was kept for its untold users, as `purge_closed` does."""
     inode = core.state.find_inode(inode_id)
     if inode is not None and inode.nlink == 0 and _is_used_untold(inode):
-        with suppress(NoSpace, WriteFailed):
-            purge_closed(core, inode_id)
+        purge_closed(core, inode_id)
 
 
 def purge_closed(core: Core, inode_id: int) -> None:
-    """Remove an orphan that was closed for the last time; in a vault turned read-only it stays for the next open."""
+    """Remove an orphan that was closed for the last time; if that fails it stays for the next open. Raises NotReady."""
     inode = core.state.find_inode(inode_id)
     if inode is None or inode.nlink or core.read_only_reason:
         return
-    core.state.directory(ORPHANS_ID)
-    if inode.shared:
-        core.state.directory(inode.parent)
-    core.commit(Purge(inode_id))
-
-
+    with suppress(FilesystemError):
+        core.state.directory(ORPHANS_ID)
+        if inode.shared:
+            core.state.directory(inode.parent)
+        core.admit_removal()  # this may be the first change after a clean root
+        core.commit(Purge(inode_id))

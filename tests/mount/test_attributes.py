@@ -92,13 +92,17 @@ def test_times_are_those_programs_saw_whichever_tick_made_and_wrote_a_file(mount
     """The kernel's clock for times goes by ticks, and it tells of a write's time only if that is not the file's yet."""
     rng = random.Random(3)
     seen: dict[str, tuple[int, int, int]] = {}
-    for number in range(300):
+    for number in range(600):
         file = mounted_vault.path / f"file {number}"
         with file.open("xb", buffering=0) as stream:
             for _ in range(rng.randrange(4)):
                 time.sleep(rng.choice((0, 0, 0.001, 0.003, 0.005)))
                 stream.write(b"content")
             time.sleep(rng.choice((0, 0.005)))
+        for mode in rng.choice(([], [], ["wb"], ["r+b"], ["wb", "r+b"])):
+            with file.open(mode, buffering=0) as stream:
+                if mode == "r+b":
+                    stream.write(b"CONTENT")
         found = file.stat()
         seen[file.name] = found.st_mtime_ns, found.st_ctime_ns, found.st_size
     again = mounted_vault.remount()

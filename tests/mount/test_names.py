@@ -236,3 +236,26 @@ def test_a_file_is_found_again_by_its_handle(folder: Path) -> None:
     assert fd >= 0, os.strerror(ctypes.get_errno())
     assert os.read(fd, 10) == b"found"
     os.close(fd)
+
+
+def test_a_new_handle_goes_on_where_another_one_was(folder: Path) -> None:
+    """As a file server does that opens a folder anew for each piece of a listing (telldir(3), seekdir(3))."""
+    for number in range(200):
+        (folder / f"{number:03}").touch()
+    libc = ctypes.CDLL(None)
+    libc.opendir.restype = libc.readdir.restype = ctypes.c_void_p
+    libc.telldir.restype = ctypes.c_long
+    for name in ("readdir", "telldir", "closedir"):
+        getattr(libc, name).argtypes = [ctypes.c_void_p]
+    libc.seekdir.argtypes = [ctypes.c_void_p, ctypes.c_long]
+    position, seen = 0, 0
+    while True:
+        handle = libc.opendir(os.fsencode(folder))
+        libc.seekdir(handle, position)
+        read = sum(libc.readdir(handle) is not None for _ in range(30))
+        position = libc.telldir(handle)
+        libc.closedir(handle)
+        seen += read
+        if read < 30:
+            break
+    assert seen == 202

@@ -2,8 +2,11 @@
 
 import errno
 import logging
+import os
 import stat
+from collections.abc import Iterator
 
+import pyfuse3
 import pytest
 import trio
 
@@ -15,10 +18,18 @@ from vaultfs.mount.operations import VaultOperations
 from vaultfs.mount.runner import Runner
 from vaultfs.mount.session import _between_requests
 from vaultfs.mount.workers import Workers
+from vaultfs.vault.core import Core
 from vaultfs.vault.journal import Journal
 from vaultfs.vault.vault import Vault
 
 ROOT = 1
+
+
+@pytest.fixture
+def operations(vault: Vault) -> Iterator[VaultOperations]:
+    workers = Workers(1)
+    yield VaultOperations(vault, Runner(workers, Checkpointer(vault, workers)), workers)
+    workers.close()
 
 
 @pytest.fixture
@@ -52,7 +63,7 @@ def test_what_nobody_foresaw_between_requests_turns_the_vault_read_only(
     "error", [Damaged("a table is broken"), OSError(errno.EIO, "no disk"), RuntimeError("a mistake")]
 )
 def test_an_error_in_what_is_forgotten_leaves_no_handler(
-    vault: Vault, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+    operations: VaultOperations, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     caplog.set_level(logging.CRITICAL, "vaultfs")
     forgotten: list[int] = []
@@ -64,8 +75,38 @@ def test_an_error_in_what_is_forgotten_leaves_no_handler(
         forgotten.append(inode)
 
     monkeypatch.setattr(Vault, "forget", forget)
-    workers = Workers(1)
-    operations = VaultOperations(vault, Runner(workers, Checkpointer(vault, workers)), workers)
     trio.run(operations.forget, [(7, 1), (8, 1), (9, 2)])
-    workers.close()
     assert forgotten == [0, 8, 9]
+
+
+@pytest.mark.expects_log("the disk is gone")
+def test_nothing_is_opened_for_writing_in_a_vault_turned_read_only(vault: Vault, operations: VaultOperations) -> None:
+    """What is written into the kernel's cache would look as if it were kept."""
+    inode = vault.lookup(ROOT, b"first").id
+    trio.run(operations.open, inode, os.O_RDWR, None)
+    vault.give_up("the disk is gone")
+    trio.run(operations.open, inode, os.O_RDONLY, None)
+    for flags in (os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_APPEND, os.O_WRONLY | os.O_TRUNC):
+        with pytest.raises(pyfuse3.FUSEError) as caught:
+            trio.run(operations.open, inode, flags, None)
+        assert caught.value.errno == errno.EROFS
+    assert operations.open_handles == 2
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_file_that_is_emptied_has_the_times_the_kernel_knows(
+    vault: Vault, operations: VaultOperations, monkeypatch: pytest.MonkeyPatch, told: bool
+) -> None:
+    """The kernel stamps it too, by a clock that may be a tick ahead, and says so only if that changed its own times."""
+    made = vault.lookup(ROOT, b"first")
+    vault.write(made.id, 0, b"content")
+    if told:
+        operations._timed.add(made.id)
+    for seconds in (0.004, -0.004, 1.0):
+        before = vault.getattr(made.id)
+        now = before.mtime + int(seconds * 1e9)
+        monkeypatch.setattr(Core, "now", staticmethod(lambda now=now: now))
+        trio.run(operations.open, made.id, os.O_WRONLY | os.O_TRUNC, None)
+        after = vault.getattr(made.id)
+        changes = seconds == 1.0 and not told
+        assert (after.size, after.mtime, after.ctime) == (0, *((now, now) if changes else (before.mtime, before.ctime)))

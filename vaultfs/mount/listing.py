@@ -1,15 +1,18 @@
 """Open directories: each shows the names it had when its reading began."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 
 
 @dataclass(slots=True)
 class Listing:
-    """One open directory: its inode id, and its names with their inode ids; a position in them never moves."""
+    """One open directory: its inode id, and its names with their inode ids, None before they were asked for.
+
+    A position in them never moves.
+    """
 
     directory: int
-    entries: list[tuple[bytes, int]] = field(default_factory=list)
+    entries: list[tuple[bytes, int]] | None = None
 
 
 class Listings:

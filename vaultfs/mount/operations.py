@@ -11,7 +11,7 @@ from typing import cast
 import pyfuse3
 from pyfuse3 import EntryAttributes, FileInfo, ReaddirToken, RequestContext, SetattrFields, StatvfsData
 
-from vaultfs.errors import Damaged, NoAttribute, NotFound, NotSupported
+from vaultfs.errors import Damaged, NoAttribute, NotFound, NotSupported, ReadOnly
 from vaultfs.mount.attributes import Attributes, absent, dot, filesystem_attributes, unreadable
 from vaultfs.mount.listing import Listings
 from vaultfs.mount.prefetch import Prefetcher
@@ -204,8 +204,11 @@ class VaultOperations(pyfuse3.Operations):
 
     @handler
     def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
+        if self._vault.read_only and flags & os.O_ACCMODE != os.O_RDONLY:
+            # The kernel would take what is written, and few programs ask whether it was kept.
+            raise ReadOnly(self._vault.read_only_reason)
         if flags & os.O_TRUNC:
-            self._vault.setattr(inode, SetAttr(size=0))
+            self._vault.truncate(inode, 0, inode in self._timed)
             self._poke()
         return self._opened(inode, flags)
 
@@ -249,7 +252,7 @@ class VaultOperations(pyfuse3.Operations):
     @waiting_handler
     async def readdir(self, fh: int, start_id: int, token: ReaddirToken) -> None:
         listing = self._listings[fh]
-        if start_id == 0:
+        if start_id == 0 or listing.entries is None:  # a new handle may begin where another one was (seekdir(3))
             listing.entries = await self._run(self._names, listing.directory)
             self._prefetcher.listed(listing.directory)
         for position in range(start_id, len(listing.entries)):

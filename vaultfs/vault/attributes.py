@@ -25,7 +25,6 @@ def setattr(core: Core, inode_id: int, change: SetAttr) -> Inode:
     wanted_mode, uid, gid, size, atime, mtime, ctime = change
     inode = core.state.inode(inode_id)
     if size is not None:
-        fileio.drop_capability(core, inode)
         fileio.truncate(core, inode_id, size)
         inode = core.state.inode(inode_id)
     # Set-id bits and capabilities fall for a new owner, and when nothing (but the ctime) is to change: the kernel asks

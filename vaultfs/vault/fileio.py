@@ -74,20 +74,25 @@ def write(core: Core, inode_id: int, offset: int, data: bytes, keep_times: bool)
         # Nothing that interrupts from outside: it may come when the map names the slots already.
         _give_back(core, content, plan.direct)
         raise
-    if ctime != mtime:
-        # A write's record has one time for both. That a ctime could not be kept does not undo the write.
-        with contextlib.suppress(FilesystemError):
-            core.commit(SetAttributes(inode_id, mode, inode.uid, inode.gid, inode.atime, mtime, ctime))
+    _set_ctime(core, inode, mode, mtime, ctime)
     return len(data)
 
 
 def _times(core: Core, inode: Inode, keep: bool) -> tuple[int, int]:
-    """(mtime, ctime) after a write."""
+    """(mtime, ctime) after a change of content."""
     known = inode.mtime, inode.ctime
     if keep:
         return known
     now = core.now()
-    return known if inode.mtime == inode.ctime and 0 <= now - inode.mtime <= _TICKS else (now, now)
+    # The kernel's stamps may be ahead of the clock it shows, by a tick (multigrain timestamps).
+    return known if inode.mtime == inode.ctime and abs(now - inode.mtime) <= _TICKS else (now, now)
+
+
+def _set_ctime(core: Core, inode: Inode, mode: int, mtime: int, ctime: int) -> None:
+    """After a record that has one time for both; that a ctime could not be kept does not undo the change."""
+    if ctime != mtime:
+        with contextlib.suppress(FilesystemError):
+            core.commit(SetAttributes(inode.id, mode, inode.uid, inode.gid, inode.atime, mtime, ctime))
 
 
 class _Run:
@@ -206,8 +211,8 @@ def _give_back(core: Core, content: FileContent, runs: list[_Run]) -> None:
         core.state.changed_content(core.state.edit(content.id))
 
 
-def truncate(core: Core, inode_id: int, size: int) -> None:
-    """Set a file's size; raises FilesystemError or NotReady, and then nothing changed."""
+def truncate(core: Core, inode_id: int, size: int, keep_times: bool = False) -> None:
+    """Set a file's size, with `keep_times` as in `write`; raises FilesystemError or NotReady, and nothing changed."""
     if size < 0:
         raise InvalidArgument("a size is not negative")
     core.admit(_RECORD_ROOM)
@@ -220,7 +225,11 @@ def truncate(core: Core, inode_id: int, size: int) -> None:
     if rest and size < inode.size:
         content.segment(chunk // CHUNKS_PER_SEGMENT)
         content.fetch(chunk)
-    core.commit(Truncate(inode_id, size, without_set_id(inode.mode), core.now()))
+    drop_capability(core, inode)
+    mode = without_set_id(inode.mode)
+    mtime, ctime = _times(core, inode, keep_times)
+    core.commit(Truncate(inode_id, size, mode, mtime))
+    _set_ctime(core, inode, mode, mtime, ctime)
 
 
 def blocks(state: State, inode: Inode) -> int:

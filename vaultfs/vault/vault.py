@@ -370,6 +370,10 @@ class Vault:
         """Write bytes and return how many; with `keep_times` for a file whose times are known already."""
         return fileio.write(self._core, inode_id, offset, data, keep_times)
 
+    def truncate(self, inode_id: int, size: int, keep_times: bool = False) -> None:
+        """Set a file's size in bytes; `keep_times` as in `write`."""
+        fileio.truncate(self._core, inode_id, size, keep_times)
+
     # Durability
 
     def hold_changes(self) -> None:

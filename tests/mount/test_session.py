@@ -4,21 +4,27 @@ import errno
 import logging
 import os
 import stat
+import threading
 from collections.abc import Iterator
 
 import pyfuse3
 import pytest
 import trio
 
+from tests.support.faultystore import FaultyStore
 from tests.support.memorystore import MemoryStore
 from tests.support.serving import KEYS
-from vaultfs.errors import Damaged
+from vaultfs.errors import Damaged, NoSpace
+from vaultfs.mount import settling
 from vaultfs.mount.checkpointer import Checkpointer
 from vaultfs.mount.operations import VaultOperations
 from vaultfs.mount.runner import Runner
 from vaultfs.mount.session import _between_requests
+from vaultfs.mount.settling import Settler
+from vaultfs.mount.syncing import Syncer
 from vaultfs.mount.workers import Workers
 from vaultfs.vault.core import Core
+from vaultfs.vault.inline import Inline
 from vaultfs.vault.journal import Journal
 from vaultfs.vault.vault import Vault
 
@@ -110,3 +116,65 @@ def test_a_file_that_is_emptied_has_the_times_the_kernel_knows(
         after = vault.getattr(made.id)
         changes = seconds == 1.0 and not told
         assert (after.size, after.mtime, after.ctime) == (0, *((now, now) if changes else (before.mtime, before.ctime)))
+
+
+class _SlowToDelete(FaultyStore):
+    """From `begin` on a deletion waits until it is told to go on."""
+
+    def __init__(self, inner: MemoryStore) -> None:
+        super().__init__(inner)
+        self.deleting, self.go_on = threading.Event(), threading.Event()
+
+    def delete(self, path: str) -> None:
+        if path.startswith("objects/"):
+            self.deleting.set()
+            assert self.go_on.wait(30)
+        super().delete(path)
+
+
+def test_settling_waits_for_a_checkpoint_that_is_cleaning_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a slow disk that takes longer than any number of looks."""
+    monkeypatch.setattr(settling, "_ROUNDS", 2)
+    store = MemoryStore()
+    Vault.create(store, KEYS)
+    slow = _SlowToDelete(store)
+    vault = Inline(Vault.open(slow, KEYS))
+    for content in (b"1", b"2"):
+        inode = vault.create_inode(ROOT, content, stat.S_IFREG | 0o600).id
+        vault.write(inode, 0, content * 300_000)
+    assert vault.vault.checkpoint()
+    vault.unlink(ROOT, b"1")
+    workers = Workers(2)
+    checkpointer = Checkpointer(vault.vault, workers)
+    settler = Settler(vault.vault, checkpointer, Syncer(vault.vault, Runner(workers, checkpointer)))
+
+    async def settle() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(checkpointer.checkpoint)
+            await trio.to_thread.run_sync(slow.deleting.wait, 30)
+            nursery.start_soon(settler.settle)
+            await trio.sleep(0.3)
+            slow.go_on.set()
+
+    trio.run(settle)
+    workers.close()
+    assert not [name for name in store.names("journal") if name != "ballast"]
+
+
+@pytest.mark.expects_log("ballast was released")
+def test_settling_a_full_store_says_that_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settling, "_LONGEST", 5.0)
+    store = MemoryStore(capacity=64 << 20)
+    Vault.create(store, KEYS)
+    vault = Inline(Vault.open(store, KEYS))
+    inode = vault.create_inode(ROOT, b"file", stat.S_IFREG | 0o600).id
+    vault.write(inode, 0, b"x" * 100)
+    while vault.vault._core.make_room():
+        pass
+    store.take(store.space().available // 4096)
+    workers = Workers(2)
+    checkpointer = Checkpointer(vault.vault, workers)
+    settler = Settler(vault.vault, checkpointer, Syncer(vault.vault, Runner(workers, checkpointer)))
+    with pytest.raises(NoSpace):
+        trio.run(settler.settle)
+    workers.close()

@@ -25,6 +25,7 @@ class Checkpointer:
         self._workers = workers
         self._changed = trio.Event()
         self._running: trio.Event | None = None
+        self._cleaning: trio.Event | None = None
 
     def poke(self) -> None:
         """Something changed."""
@@ -45,18 +46,22 @@ class Checkpointer:
                 self.poke()
                 await trio.sleep(_PAUSE)
 
-    async def checkpoint(self) -> None:
-        """Return when a checkpoint has ended: the running one, or else a new one. The vault keeps what failed."""
+    async def checkpoint(self) -> bool:
+        """Return when a checkpoint has ended: the running one, or else a new one. The vault keeps what failed.
+
+        False if there was none: the last one was still cleaning up, which has ended then, or there is no room.
+        """
         if self._running is not None:
             await self._running.wait()
-            return
+            return True
         job = self._vault.begin_checkpoint()
-        if job is None:  # the last one is still cleaning up, or there is no room for another
-            await trio.sleep(_RETRY)
-            return
+        if job is None:
+            await (trio.sleep(_RETRY) if self._cleaning is None else self._cleaning.wait())
+            return False
         with trio.CancelScope(shield=True):
             if await self._finish(job):
-                await self._workers.run(job.clean_up)
+                await self._clean_up(job)
+        return True
 
     async def _finish(self, job: CheckpointJob) -> bool:
         """Let those go on who wait, whatever comes of it; True if the checkpoint is durable."""
@@ -66,6 +71,14 @@ class Checkpointer:
             return job.finish()
         finally:
             self._running = None
+            ended.set()
+
+    async def _clean_up(self, job: CheckpointJob) -> None:
+        ended = self._cleaning = trio.Event()
+        try:
+            await self._workers.run(job.clean_up)
+        finally:
+            self._cleaning = None
             ended.set()
 
     async def _until_wanted(self) -> None:

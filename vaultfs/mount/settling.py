@@ -6,9 +6,11 @@ there may ask, nothing has to be found out about the process that serves it, and
 
 import errno
 import os
+import time
 
 import pyfuse3
 
+from vaultfs.errors import NoSpace
 from vaultfs.mount.checkpointer import Checkpointer
 from vaultfs.mount.syncing import Syncer
 from vaultfs.mount.system import sync_filesystem
@@ -17,6 +19,7 @@ from vaultfs.vault.vault import Vault
 SETTLE = b"user.vaultfs.settle"
 
 _ROUNDS = 40  # checkpoints until it is clear that a program never stops writing
+_LONGEST = 120.0  # seconds, whatever there is to wait for
 
 
 class Settler:
@@ -28,11 +31,17 @@ class Settler:
         self._syncer = syncer
 
     async def settle(self) -> None:
-        """Return when the store is clean. Raises WriteFailed, ReadOnly; FUSEError(EBUSY) if it never gets there."""
-        for _ in range(_ROUNDS):
+        """Return when the store is clean.
+
+        Raises WriteFailed, ReadOnly, NoSpace; FUSEError(EBUSY) if it never gets there.
+        """
+        rounds, latest = 0, time.monotonic() + _LONGEST
+        while rounds < _ROUNDS and time.monotonic() < latest:
             if self._syncer.is_idle and self._vault.settle():
                 return
-            await self._checkpointer.checkpoint()
+            rounds += await self._checkpointer.checkpoint()
+            if self._vault.is_full:
+                raise NoSpace("the store has no room to write what waits")
         raise pyfuse3.FUSEError(errno.EBUSY)
 
 

@@ -92,6 +92,11 @@ class Vault:
         return bool(self._core.read_only_reason)
 
     @property
+    def is_full(self) -> bool:
+        """Whether the last checkpoint found no room for what waits."""
+        return self._core.full
+
+    @property
     def read_only_reason(self) -> str:
         """Why nothing can be changed; empty if it can."""
         return self._core.read_only_reason

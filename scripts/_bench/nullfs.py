@@ -180,10 +180,12 @@ async def _serve(mountpoint: str) -> None:
 
 
 async def _raise_read_ahead(mountpoint: str) -> None:
+    from vaultfs.mount.mounttable import mount_at
     from vaultfs.mount.readahead import raise_read_ahead
 
     await trio.to_thread.run_sync(os.statvfs, mountpoint, abandon_on_cancel=True)
-    raise_read_ahead(mountpoint)
+    if (mount := mount_at(mountpoint)) is not None:
+        raise_read_ahead(mount.device)
 
 
 def main() -> None:

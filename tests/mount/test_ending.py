@@ -71,6 +71,62 @@ def test_a_signal_while_in_use_says_by_whom_and_ends_all_the_same(mounted_vault:
     assert content_of(mounted_vault, "held") == "line"
 
 
+def test_a_second_signal_takes_users_the_time_they_have(mounted_vault: MountedVault) -> None:
+    with user_of(mounted_vault.path):
+        mounted_vault.process.send_signal(signal.SIGINT)
+        assert eventually(lambda: "in use" in mounted_vault.log)
+        begin = time.monotonic()
+        mounted_vault.process.send_signal(signal.SIGINT)
+        assert mounted_vault.wait() == 0
+        assert time.monotonic() - begin < 3.0
+    assert content_of(mounted_vault, "held") == "line"
+
+
+def test_programs_that_get_the_same_signal_can_save_before_it_ends(mounted_vault: MountedVault) -> None:
+    """As at the end of a login: what they save by its path then must not go to the folder below."""
+    script = (
+        "import os, signal, sys, time\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])\n"
+        "held = open('held', 'wb', 0); held.write(b'old'); print(flush=True)\n"
+        "signal.sigwait([signal.SIGTERM]); time.sleep(0.7)\n"
+        "held.write(b' and the last message'); os.fsync(held)\n"
+        "open(sys.argv[1] + '/settings', 'w').write('saved')\n"
+    )
+    path = mounted_vault.path
+    with subprocess.Popen([sys.executable, "-c", script, path], cwd=path, stdout=subprocess.PIPE) as program:
+        assert program.stdout is not None
+        program.stdout.readline()
+        program.send_signal(signal.SIGTERM)
+        mounted_vault.process.send_signal(signal.SIGTERM)
+        assert program.wait(10) == 0
+    assert mounted_vault.wait() == 0
+    assert os.listdir(path) == [], "saved in plaintext, where the vault was"
+    assert content_of(mounted_vault, "held") == "old and the last message"
+    assert content_of(mounted_vault, "settings") == "saved"
+
+
+@pytest.mark.parametrize("how", ["idle", "signal"])
+def test_what_is_mounted_at_its_place_by_then_is_left_alone(mount_vault: Callable[..., MountedVault], how: str) -> None:
+    first = mount_vault("first", idle_seconds=1.0 if how == "idle" else None)
+    (first.path / "file").write_text("content")
+    with subprocess.Popen(["sleep", "60"], cwd=first.path) as user:
+        subprocess.run(["umount", "--lazy", first.path], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "other", first.path], check=True)
+        try:
+            (first.path / "diary").write_text("of another filesystem")
+            if how == "signal":
+                first.process.send_signal(signal.SIGTERM)
+                assert first.wait() == 0
+            else:
+                time.sleep(3.0)
+            assert (first.path / "diary").read_text() == "of another filesystem"
+        finally:
+            subprocess.run(["umount", first.path], check=True)
+        user.kill()
+    assert first.wait() == 0
+    assert content_of(first, "file") == "content"
+
+
 def test_unmount_waits_for_the_process(mounted_vault: MountedVault) -> None:
     (mounted_vault.path / "file").write_bytes(os.urandom(1 << 20))
     unmount(str(mounted_vault.path))

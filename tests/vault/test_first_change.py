@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.faultystore import CHANGES, Fault, FaultyStore
+from tests.support import faultystore
+from tests.support.faultystore import Fault, FaultyStore
 from tests.support.memorystore import MemoryStore
 from tests.vault.harness import ROOT, differences, open_inline, options, put_file, snapshot
 from tests.vault.walker import assert_clean
@@ -121,7 +122,7 @@ def test_a_deleted_file_that_cannot_be_removed_is_closed_all_the_same(store: Mem
     vault.unlink(ROOT, b"temporary")
     while not vault.vault.settle():
         vault.vault.checkpoint()
-    faulty.faults.append(Fault(errno.EIO, kinds=CHANGES, lasting=True))
+    faulty.faults.append(Fault(errno.EIO, kinds=faultystore.CHANGES, lasting=True))
     vault.call(lambda: vault.vault.release(made))
     assert vault.vault.read_only
     assert not vault.vault._state.opens

@@ -16,6 +16,7 @@ from vaultfs.mount import session_loop
 from vaultfs.mount.allocator import keep_freed_memory
 from vaultfs.mount.checkpointer import Checkpointer
 from vaultfs.mount.ending import Ending
+from vaultfs.mount.mounttable import mount_at
 from vaultfs.mount.notify import notify
 from vaultfs.mount.operations import PlainOperations, VaultOperations
 from vaultfs.mount.options import MountOptions, libfuse_options
@@ -99,14 +100,16 @@ async def _run(
         background.start_soon(ending.watch_signals)
         if options.idle_seconds is not None:
             background.start_soon(ending.watch_idle, options.idle_seconds)
-        background.start_soon(_announce, mountpoint, on_ready)
+        background.start_soon(_announce, ending, mountpoint, on_ready)
         await pyfuse3.main(min_tasks=_IDLE_TASKS)
         background.cancel_scope.cancel()
 
 
-async def _announce(mountpoint: str, on_ready: Callable[[], None]) -> None:
+async def _announce(ending: Ending, mountpoint: str, on_ready: Callable[[], None]) -> None:
     await trio.to_thread.run_sync(os.statvfs, mountpoint, abandon_on_cancel=True)
-    raise_read_ahead(mountpoint)  # not before the kernel has had its answer to INIT, which sets it too
+    if (mount := mount_at(mountpoint)) is not None:
+        ending.device = mount.device
+        raise_read_ahead(mount.device)  # not before the kernel has had its answer to INIT, which sets it too
     on_ready()
     notify("READY=1")
 

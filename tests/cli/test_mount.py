@@ -14,9 +14,12 @@ import pytest
 
 from tests.cli.plain import opened
 from tests.cli.running import CHEAP, MAIN, PASSWORD, Result, digest, environment, lose_root_copies
+from tests.support.mounting import eventually
 from tests.support.namespaces import needs_mount_namespace, needs_user_namespace
 
 pytestmark = pytest.mark.mount
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts an image")
 
 
 @pytest.fixture
@@ -124,7 +127,9 @@ def test_a_vault_that_another_machine_changed_stops_and_says_why(vaultfs, vault:
     done = vaultfs("status")
     assert [str(place), str(vault), "stopped"] in [line.split() for line in done.out.splitlines()]
     assert f"{place}: {reason}." in done.err
-    assert vaultfs("umount", place).code == 0
+    done = vaultfs("umount", place)
+    assert done.code == 11
+    assert f"its last changes may not be in the store: {reason};" in done.err
     assert digest(vault) | {"lock": ""} == left
     assert vaultfs("mount", vault, place, stdin=PASSWORD).code == 0
     assert {path.name: path.read_bytes() for path in place.iterdir()} == {"ours": b"before", "theirs": b"x" * 100_000}
@@ -329,3 +334,48 @@ def test_a_full_life_on_a_terminal(terminal, vaultfs, tmp_path: Path, place: Pat
     assert "is open on" in done.out
     assert os.path.ismount(place)
     assert vaultfs("umount", place).code == 0
+
+
+@pytest.mark.parametrize("options", [(), ("-o", "fsname=backup"), ("-o", "noxattr")])
+def test_umount_comes_back_when_the_process_has_ended_whatever_the_mount_is_called(
+    vaultfs, vault: Path, place: Path, options: tuple[str, ...]
+) -> None:
+    assert vaultfs("mount", vault, place, *options, stdin=PASSWORD).code == 0
+    for number in range(300):
+        (place / f"photo {number}").write_bytes(os.urandom(50_000))
+    served = json.loads(vaultfs("info", "--json", vault).out)["holder"]["pid"]
+    done = vaultfs("umount", place)
+    assert (done.code, done.out) == (0, f"{place} is closed.\n")
+    assert not os.path.exists(f"/proc/{served}") or "Z" in Path(f"/proc/{served}/stat").read_text().split(") ")[1][:1]
+    assert [name for name in os.listdir(vault / "journal") if name != "ballast"] == []
+
+
+@needs_root
+def test_umount_says_so_if_the_disk_failed_before_everything_was_written(vaultfs, tmp_path: Path, place: Path) -> None:
+    image, disk = tmp_path / "image", tmp_path / "disk"
+    disk.mkdir()
+    with image.open("wb") as file:
+        file.truncate(100 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
+    subprocess.run(["mount", "-o", "loop", image, disk], check=True)
+    try:
+        assert vaultfs("init", *CHEAP, disk / "vault", stdin=f"{PASSWORD}\n{PASSWORD}\n").code == 0
+        assert vaultfs("mount", disk / "vault", place, stdin=PASSWORD).code == 0
+        (place / "photo").write_bytes(b"P" * 300_000)
+        subprocess.run(["mount", "-o", "remount,abort", disk], check=True)  # as a disk that fails
+        done = vaultfs("umount", place)
+        assert done.code == 11
+        assert f"{place} is unmounted, but its last changes may not be in the store" in done.err
+        assert not os.path.ismount(place)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_lazy_says_no_more_than_it_knows(vaultfs, vault: Path, place: Path) -> None:
+    assert vaultfs("mount", vault, place, stdin=PASSWORD).code == 0
+    with open(place / "held", "w") as held:
+        done = vaultfs("umount", "--lazy", place)
+        assert (done.code, done.out) == (0, f"{place} is out of sight, and closed once nobody uses it.\n")
+        held.write("kept")
+    assert eventually(lambda: json.loads(vaultfs("info", "--json", vault).out)["holder"] is None)
+    assert vaultfs("cat", f"{vault}:held", stdin=PASSWORD) == Result(0, "kept", "")

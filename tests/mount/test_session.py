@@ -6,6 +6,8 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
+from functools import partial
+from typing import cast
 
 import pyfuse3
 import pytest
@@ -29,6 +31,11 @@ from vaultfs.vault.journal import Journal
 from vaultfs.vault.vault import Vault
 
 ROOT = 1
+
+
+def opened(operations: VaultOperations, inode: int, flags: int) -> pyfuse3.FileInfo:
+    context = cast(pyfuse3.RequestContext, None)  # opening does not ask who asks
+    return trio.run(partial(operations.open, inode, flags, context))
 
 
 @pytest.fixture
@@ -89,12 +96,12 @@ def test_an_error_in_what_is_forgotten_leaves_no_handler(
 def test_nothing_is_opened_for_writing_in_a_vault_turned_read_only(vault: Vault, operations: VaultOperations) -> None:
     """What is written into the kernel's cache would look as if it were kept."""
     inode = vault.lookup(ROOT, b"first").id
-    trio.run(operations.open, inode, os.O_RDWR, None)
+    opened(operations, inode, os.O_RDWR)
     vault.give_up("the disk is gone")
-    trio.run(operations.open, inode, os.O_RDONLY, None)
+    opened(operations, inode, os.O_RDONLY)
     for flags in (os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_APPEND, os.O_WRONLY | os.O_TRUNC):
         with pytest.raises(pyfuse3.FUSEError) as caught:
-            trio.run(operations.open, inode, flags, None)
+            opened(operations, inode, flags)
         assert caught.value.errno == errno.EROFS
     assert operations.open_handles == 2
 
@@ -112,7 +119,7 @@ def test_a_file_that_is_emptied_has_the_times_the_kernel_knows(
         before = vault.getattr(made.id)
         now = before.mtime + int(seconds * 1e9)
         monkeypatch.setattr(Core, "now", staticmethod(lambda now=now: now))
-        trio.run(operations.open, made.id, os.O_WRONLY | os.O_TRUNC, None)
+        opened(operations, made.id, os.O_WRONLY | os.O_TRUNC)
         after = vault.getattr(made.id)
         changes = seconds == 1.0 and not told
         assert (after.size, after.mtime, after.ctime) == (0, *((now, now) if changes else (before.mtime, before.ctime)))

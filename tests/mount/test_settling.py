@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.mounting import MountedVault, needs_fuse
 from tests.support.serving import KEYS
-from vaultfs.mount.settling import settle
+from vaultfs.mount.asking import settle
 from vaultfs.store.directory import DirectoryStore
 from vaultfs.vault.vault import OpenOptions, Vault
 from vaultfs.vault.waits import resolve

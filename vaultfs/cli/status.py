@@ -34,7 +34,7 @@ def run(args: argparse.Namespace, out: Output) -> None:
 
 def _row(mount: "Mount") -> dict[str, str]:
     """A vault whose process died without unmounting is `dead`; one that turned read-only by itself is `stopped`."""
-    from vaultfs.mount.stopping import why_stopped
+    from vaultfs.mount.asking import why_stopped
     from vaultfs.mount.unmounting import is_stale
 
     row = {"mountpoint": mount.path, "store": mount.store or mount.source}

@@ -2,13 +2,10 @@
 
 import argparse
 import errno
-import os
-from pathlib import Path
 
 from vaultfs.cli import opening
 from vaultfs.cli.output import Output
 from vaultfs.errors import LockedElsewhere, VaultfsError
-from vaultfs.format.layout import BALLAST_PATH, JOURNAL_FOLDER
 
 SUMMARY = "Make a store whole in itself, so that it can be synced or copied while it is mounted."
 
@@ -23,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, out: Output) -> None:
     """Commit what a mounted vault holds back; of a closed one, see that it was closed cleanly."""
     from vaultfs.mount.mounttable import mount_of_store
+    from vaultfs.store.journalfolder import journals_in
     from vaultfs.store.lock import holder
 
     path = opening.store_path(args.store)
@@ -36,7 +34,7 @@ def run(args: argparse.Namespace, out: Output) -> None:
     who = holder(path)
     if who is not None and who.mode == "write":
         raise LockedElsewhere(f"The vault is open by {who}, who has to do this; no mount of it can be seen from here.")
-    if _journals(path):
+    if journals_in(path):
         raise VaultfsError(
             f"The vault in {path} was not closed cleanly, so its last changes are only in its journal; "
             "nothing is lost: mount it once and close it, then sync or copy it."
@@ -45,7 +43,7 @@ def run(args: argparse.Namespace, out: Output) -> None:
 
 
 def _settle(mountpoint: str) -> None:
-    from vaultfs.mount.settling import settle
+    from vaultfs.mount.asking import settle
 
     try:
         settle(mountpoint)
@@ -63,9 +61,3 @@ def _settle(mountpoint: str) -> None:
             f"The vault on {mountpoint} could not write what is left ({error.strerror}); do not sync it now: "
             "unmount it and look at what `vaultfs check` says."
         ) from error
-
-
-def _journals(path: Path) -> list[str]:
-    """The journals in the store."""
-    names = os.listdir(path / JOURNAL_FOLDER) if (path / JOURNAL_FOLDER).is_dir() else []
-    return [name for name in names if f"{JOURNAL_FOLDER}/{name}" != BALLAST_PATH]

@@ -12,13 +12,13 @@ import pyfuse3
 from pyfuse3 import EntryAttributes, FileInfo, ReaddirToken, RequestContext, SetattrFields, StatvfsData
 
 from vaultfs.errors import Damaged, NoAttribute, NotFound, NotSupported, ReadOnly
+from vaultfs.mount.asking import SERVER, SETTLE, STOPPED, this_server
 from vaultfs.mount.attributes import Attributes, absent, dot, filesystem_attributes, unreadable
 from vaultfs.mount.listing import Listings
 from vaultfs.mount.prefetch import Prefetcher
 from vaultfs.mount.rekeying import REKEY, Rekeyer
 from vaultfs.mount.runner import Runner
-from vaultfs.mount.settling import SETTLE, Settler
-from vaultfs.mount.stopping import STOPPED
+from vaultfs.mount.settling import Settler
 from vaultfs.mount.syncing import Syncer
 from vaultfs.mount.translation import as_fuse_error, handler, waiting_handler
 from vaultfs.mount.workers import Workers
@@ -283,6 +283,8 @@ class VaultOperations(pyfuse3.Operations):
                 return self._rekeyer.progress()
             if name == STOPPED and self._vault.read_only:
                 return self._vault.read_only_reason.encode()
+            if name == SERVER:
+                return this_server()
         if name in _ASKED_OF_ALL and not self._vault.may_have_xattrs(inode):
             raise pyfuse3.FUSEError(errno.ENODATA)
         try:

@@ -1,11 +1,10 @@
 """Settles the store of a mounted vault: commits everything, so that what is in the store needs no journal.
 
-It is asked for through the mount itself, by setting the attribute `SETTLE` of its top directory: whoever may write
-there may ask, nothing has to be found out about the process that serves it, and the answer comes when it is done.
+It is asked for through the mount itself (`asking.settle`): whoever may write there may ask, nothing has to be found
+out about the process that serves it, and the answer comes when it is done.
 """
 
 import errno
-import os
 import time
 
 import pyfuse3
@@ -13,10 +12,7 @@ import pyfuse3
 from vaultfs.errors import NoSpace
 from vaultfs.mount.checkpointer import Checkpointer
 from vaultfs.mount.syncing import Syncer
-from vaultfs.mount.system import sync_filesystem
 from vaultfs.vault.vault import Vault
-
-SETTLE = b"user.vaultfs.settle"
 
 _ROUNDS = 40  # checkpoints until it is clear that a program never stops writing
 _LONGEST = 120.0  # seconds, whatever there is to wait for
@@ -44,8 +40,3 @@ class Settler:
                 raise NoSpace("the store has no room to write what waits")
         raise pyfuse3.FUSEError(errno.EBUSY)
 
-
-def settle(mountpoint: str) -> None:
-    """Have the vault that is mounted at an absolute path settled. Raises OSError (EBUSY if it is written to)."""
-    sync_filesystem(mountpoint)
-    os.setxattr(mountpoint, SETTLE, b"")

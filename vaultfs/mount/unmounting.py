@@ -8,10 +8,12 @@ import subprocess
 from pathlib import Path
 
 from vaultfs.errors import MountpointUnusable, StoreUnusable, VaultfsError
+from vaultfs.mount.asking import server_of, settle, why_stopped
 from vaultfs.mount.holders import users_of
 from vaultfs.mount.mounttable import Mount, mount_at
 from vaultfs.mount.system import umount
 from vaultfs.store.holder import this_host
+from vaultfs.store.journalfolder import journals_in
 from vaultfs.store.lock import holder
 
 _LET_GO = "close that and try again, or give --lazy, and the vault is closed as soon as it is free"
@@ -22,17 +24,23 @@ END_TIMEOUT = 60.0  # seconds a daemon may take for its last checkpoint
 def unmount(mountpoint: str, *, lazy: bool = False, timeout: float = END_TIMEOUT) -> None:
     """Unmount a vault and wait until its process has written everything and ended.
 
-    `lazy` takes it out of sight at once even if it is in use. Raises MountpointUnusable if no vault is mounted
-    there or it is in use, VaultfsError if the process has not ended after `timeout` seconds.
+    `lazy` takes it out of sight at once even if it is in use, and waits for nothing. Raises MountpointUnusable if no
+    vault is mounted there or it is in use, VaultfsError if the process has not ended after `timeout` seconds, or if it
+    could not write everything; it is unmounted then.
     """
     path = absolute(mountpoint)
     mount = mount_at(path)
     if mount is None or not mount.is_vault:
         raise MountpointUnusable(f"no vault is mounted on {path}; `vaultfs status` lists those that are")
+    if lazy:
+        _detach_or_explain(path, lazy)
+        return
     process = _daemon(mount)
     try:
+        # What could not be written can be heard as long as it is mounted: a process that ends tells only its parent.
+        problem = _write_what_is_left(mount)
         _detach_or_explain(path, lazy)
-        if process is not None and not lazy and not _ended(process, timeout):
+        if process is not None and not _ended(process, timeout):
             raise VaultfsError(
                 f"{path} is unmounted, but its process is still writing after {timeout:.0f} seconds: leave the store's "
                 "disk attached until it ends by itself (`vaultfs info STORE` says who has the vault open)"
@@ -40,6 +48,34 @@ def unmount(mountpoint: str, *, lazy: bool = False, timeout: float = END_TIMEOUT
     finally:
         if process is not None:
             os.close(process)
+    if not problem and process is not None and _left_unclean(mount):
+        problem = "the vault could not be closed cleanly"
+    if problem:
+        raise VaultfsError(
+            f"{path} is unmounted, but its last changes may not be in the store: {problem}; see what is there when it "
+            "is mounted again"
+        )
+
+
+def _write_what_is_left(mount: Mount) -> str:
+    """Have a vault commit everything; why it cannot, or nothing."""
+    if mount.read_only:
+        return ""
+    try:
+        settle(mount.path)
+    except OSError as error:
+        # Others say that it may not be asked, or is no more there to be asked, or written to all the time.
+        if error.errno in (errno.EIO, errno.ENOSPC, errno.EROFS):
+            return why_stopped(mount.path) or f"{error.strerror}"
+    return ""
+
+
+def _left_unclean(mount: Mount) -> bool:
+    """Whether a store needs a journal that is in it, after its vault was closed."""
+    try:
+        return not mount.read_only and mount.store is not None and bool(journals_in(Path(mount.store)))
+    except OSError:
+        return False
 
 
 def detach(path: str, *, lazy: bool = False) -> None:
@@ -113,12 +149,13 @@ def _fusermount(path: str, lazy: bool) -> None:
 
 
 def _daemon(mount: Mount) -> int | None:
-    """A pidfd of the process that serves a mount, if the note in the store's lock tells which it is (pidfd_open(2))."""
+    """A pidfd of the process that serves a mount, if it, or the note in its store's lock, tells (pidfd_open(2))."""
     try:
-        found = holder(Path(mount.store)) if mount.store else None
-        if found is None or found.pid is None or found.host != this_host():
-            return None
-        return os.pidfd_open(found.pid)
+        process = server_of(mount.path)
+        if process is None and mount.store:
+            found = holder(Path(mount.store))
+            process = found.pid if found is not None and found.host == this_host() else None
+        return None if process is None else os.pidfd_open(process)
     except (StoreUnusable, OSError):
         return None
 

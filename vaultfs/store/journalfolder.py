@@ -4,6 +4,7 @@ Journals that are still in the store's own folder are read and deleted there; ne
 ballast stays in the store: it is the room there that it holds free.
 """
 
+import os
 from pathlib import Path
 from typing import Self
 
@@ -13,6 +14,13 @@ from vaultfs.store.api import Space, Store, StoreFile
 from vaultfs.store.directory import DirectoryStore
 
 _PREFIX = JOURNAL_FOLDER + "/"
+
+
+def journals_in(store: Path) -> list[str]:
+    """The names of the journals in a store's own folder for them; one that was closed cleanly has none."""
+    folder = store / JOURNAL_FOLDER
+    names = os.listdir(folder) if folder.is_dir() else []
+    return [name for name in names if _PREFIX + name != BALLAST_PATH]
 
 
 class JournalElsewhere:

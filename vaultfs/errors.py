@@ -40,6 +40,12 @@ class NotFound(FilesystemError):
     errno = errno.ENOENT
 
 
+class Stale(NotFound):
+    """There is no inode of that number any more. The kernel looks its name up again then, and finds what has it now."""
+
+    errno = errno.ESTALE
+
+
 class Exists(FilesystemError):
     """The name is taken."""
 

@@ -80,6 +80,56 @@ def test_a_sync_waits_for_the_content_of_a_replacement_another_sync_took_first()
     vault.vault.close()
 
 
+def contents_after_power_cuts(store, *paths):
+    """What the first of these paths that is there holds, in each of the vaults that a power cut right now leaves."""
+    for state in crash_states(store.log, len(store.log), rng=random.Random(1)):
+        vault = opened(state)
+        for path in paths:
+            try:
+                found = vault.walk(path)
+            except NotFound:
+                continue
+            yield path, vault.read(found.id, 0, 1 << 20)
+            break
+        vault.vault.close()
+
+
+@pytest.mark.parametrize("over", [True, False])
+@pytest.mark.parametrize("linked", [True, False])
+def test_a_directory_that_is_renamed_once_it_is_complete_is_complete(over, linked):
+    """As a chat app does with a snapshot, and asks for no sync; another program does, for something else."""
+    store, vault = recorded_vault()
+    snapshot = vault.create_inode(1, b"snapshot-tmp", stat.S_IFDIR | 0o700).id
+    below = vault.create_inode(snapshot, b"below", stat.S_IFDIR | 0o700).id
+    elsewhere = make_file(vault, b"elsewhere", NEW)
+    messages = vault.create_inode(below, b"messages", stat.S_IFREG | 0o600).id
+    vault.write(messages, 0, OLD)
+    if linked:
+        vault.link(messages, 1, b"also")
+    if over:
+        vault.create_inode(1, b"snapshot", stat.S_IFDIR | 0o700)
+    other = make_file(vault, b"other", b"small")
+    vault.rename(1, b"snapshot-tmp", 1, b"snapshot")
+    vault.fsync(other)
+    found = set(contents_after_power_cuts(store, b"snapshot/below/messages"))
+    assert found == {(b"snapshot/below/messages", OLD)}
+    # What has nothing to do with it is not waited for.
+    assert vault.vault.begin_sync(elsewhere).has_content
+    vault.vault.close()
+
+
+def test_both_of_two_that_exchange_their_names_are_complete():
+    store, vault = recorded_vault()
+    for name, content in ((b"one", OLD), (b"two", NEW)):
+        folder = vault.create_inode(1, name, stat.S_IFDIR | 0o700).id
+        vault.write(vault.create_inode(folder, b"file", stat.S_IFREG | 0o600).id, 0, content)
+    vault.rename(1, b"one", 1, b"two", 2)
+    vault.fsync(make_file(vault, b"other", b"small"))
+    assert set(contents_after_power_cuts(store, b"one/file")) == {(b"one/file", NEW)}
+    assert set(contents_after_power_cuts(store, b"two/file")) == {(b"two/file", OLD)}
+    vault.vault.close()
+
+
 def test_a_sync_that_failed_for_want_of_room_is_not_taken_for_done_by_the_next():
     store, vault = recorded_vault()
     inode = make_file(vault, b"file", OLD)

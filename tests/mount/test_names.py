@@ -7,6 +7,8 @@ import shutil
 import socket
 import stat
 import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -259,3 +261,31 @@ def test_a_new_handle_goes_on_where_another_one_was(folder: Path) -> None:
         if read < 30:
             break
     assert seen == 202
+
+
+def test_a_name_that_is_replaced_again_and_again_is_always_there(folder: Path) -> None:
+    """Who has just looked it up asks about a file that is gone by then; "no such file" would say that none is there."""
+    saved = folder / "settings"
+    saved.write_text("0")
+    script = (
+        "import os, sys, itertools\n"
+        "for number in itertools.count(1):\n"
+        "    with open(sys.argv[1] + '.new', 'w') as file: file.write(str(number))\n"
+        "    os.rename(sys.argv[1] + '.new', sys.argv[1])\n"
+    )
+    uses: list[Callable[[], object]] = [
+        lambda: int(saved.read_text()), saved.stat, lambda: saved.chmod(0o644), lambda: os.listxattr(saved),
+    ]  # fmt: skip
+    errors: set[int | None] = set()
+    with subprocess.Popen([sys.executable, "-c", script, saved]) as writer:
+        latest = time.monotonic() + 3.0
+        while time.monotonic() < latest:
+            for use in uses:
+                try:
+                    use()
+                except OSError as error:
+                    errors.add(error.errno)
+        still_writing = writer.poll() is None
+        writer.kill()
+    assert still_writing
+    assert errors <= {errno.ESTALE}, "it may have been replaced twice meanwhile, and no more"

@@ -11,7 +11,7 @@ from typing import cast
 import pyfuse3
 from pyfuse3 import EntryAttributes, FileInfo, ReaddirToken, RequestContext, SetattrFields, StatvfsData
 
-from vaultfs.errors import Damaged, NoAttribute, NotFound, NotSupported, ReadOnly
+from vaultfs.errors import Damaged, NoAttribute, NotFound, NotSupported, ReadOnly, Stale
 from vaultfs.mount.asking import SERVER, SETTLE, STOPPED, this_server
 from vaultfs.mount.attributes import Attributes, absent, dot, filesystem_attributes, unreadable
 from vaultfs.mount.listing import Listings
@@ -348,7 +348,7 @@ class VaultOperations(pyfuse3.Operations):
     def _of_gone(self, inode: int, fields: SetattrFields) -> EntryAttributes:
         """The kernel writes back the times even of a file that is gone; refused, that fails the next syncfs(2)."""
         if not (fields.update_mtime or fields.update_ctime) or fields.update_size or fields.update_mode:
-            raise NotFound(f"there is no inode {inode}")
+            raise Stale(f"there is no inode {inode}")
         self._gone.st_ino = inode
         return self._gone
 

@@ -57,7 +57,7 @@ class Core:
         self.may_hold = False
         # What is sealed in it has to be written at once.
         self.scratch = Scratch()
-        # Files renamed over others whose own content is not durable yet.
+        # Files renamed over others, or in a directory that was renamed, whose own content is not durable yet.
         self.replacements: dict[int, FileContent] = {}
 
     @staticmethod

@@ -176,8 +176,10 @@ def rename(core: Core, parent: int, name: bytes, new_parent: int, new_name: byte
     purge = other is not None and not flags & RENAME_EXCHANGE and _purges(state, other)
     whiteout = _whiteout(core) if flags & RENAME_WHITEOUT else b""
     core.commit(Rename(parent, new_parent, core.now(), flags, purge, name, new_name, whiteout))
-    if other is not None:
-        _remember_replacement(core, inode)
+    if other is not None or stat.S_ISDIR(inode.mode):
+        _remember_renamed(core, inode)
+    if other is not None and flags & RENAME_EXCHANGE:
+        _remember_renamed(core, other)
 
 
 def readlink(state: State, inode_id: int) -> bytes:
@@ -188,11 +190,30 @@ def readlink(state: State, inode_id: int) -> bytes:
     return inode.target
 
 
-def _remember_replacement(core: Core, inode: Inode) -> None:
-    """The next journal sync makes the new file's content durable first, so that the old one is not lost for it."""
-    content = core.state.contents.get(inode.id)
-    if content is not None and content.unsynced:
-        core.replacements[inode.id] = content
+def _remember_renamed(core: Core, inode: Inode) -> None:
+    """The next journal sync makes what got the name durable first: the file, or all there is below a directory.
+
+    What was replaced is not lost for it then, and a directory that is renamed once it is complete is complete.
+    """
+    state = core.state
+    renamed = [inode.id]
+    if stat.S_ISDIR(inode.mode):
+        unsynced = [key for key, content in state.contents.items() if content.unsynced]
+        renamed = [key for key in unsynced if _may_be_in(state, key, inode.id)]
+    for key in renamed:
+        content = state.contents.get(key)
+        if content is not None and content.unsynced:
+            core.replacements[key] = content
+
+
+def _may_be_in(state: State, inode_id: int, directory: int) -> bool:
+    """Whether an inode is below a directory, as far as is known without reading anything."""
+    while inode_id and inode_id != directory:
+        inode = state.find_inode(inode_id)
+        if inode is None or inode.shared:
+            return True
+        inode_id = inode.parent
+    return inode_id == directory
 
 
 def _whiteout(core: Core) -> bytes:

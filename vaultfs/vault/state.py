@@ -7,7 +7,7 @@ committed. Everything here belongs to the owner thread; a checkpoint only reads 
 
 import stat
 
-from vaultfs.errors import Damaged, NotADirectory, NotFound
+from vaultfs.errors import Damaged, NotADirectory, Stale
 from vaultfs.format.constants import FIRST_FREE_ID, ORPHANS_ID, ROOT_ID, SHARD_BASE, SHARED_ID, SHARED_SHARDS
 from vaultfs.sealing.entries import Glance, Pointer, decode_entry, entry_id_and_mode, glance, may_have_xattrs
 from vaultfs.vault.content import FileContent, NeedIndex
@@ -112,17 +112,17 @@ class State:
         return inode
 
     def inode(self, inode_id: int) -> Inode:
-        """An inode as it is now; raises NotFound, or NotReady to read its directory again."""
+        """An inode as it is now; raises Stale, or NotReady to read its directory again."""
         return self.active.inodes.get(inode_id) or self.find_inode(inode_id) or self._reload(inode_id)
 
     def _reload(self, inode_id: int) -> Inode:
         parent = SHARED_ID if inode_id in SHARD_IDS else self.parents.get(inode_id)
         if parent is None or self.is_gone(inode_id):
-            raise NotFound(f"there is no inode {inode_id}")
+            raise Stale(f"there is no inode {inode_id}")
         directory = self.directory(parent)
         name = directory.name_of(inode_id)
         if name is None:
-            raise NotFound(f"there is no inode {inode_id}")
+            raise Stale(f"there is no inode {inode_id}")
         return self._admit(directory, name, directory.committed[name])
 
     def is_gone(self, inode_id: int) -> bool:

@@ -12,7 +12,7 @@ class SyncPlan:
     """One fsync. In order: `flush_content` (worker), `mark` (owner), `flush_journal` (worker), `done` (owner).
 
     Each step raises WriteFailed if the store fails; the vault is read-only then. Files that were renamed over
-    others are synced along: their new content must not come later than the new name.
+    others, or with a directory, are synced along: their content must not come later than the new name.
     """
 
     def __init__(self, core: Core, inode_id: int | None) -> None:

@@ -350,6 +350,14 @@ class VaultMachine(RuleBasedStateMachine):
         assert self.vault.vault.checkpoint()
 
     @rule()
+    def settle(self) -> None:
+        """Whatever comes next, even the end of a file that is gone, begins a session of changes anew."""
+        self.end_job()
+        while not self.vault.vault.settle():
+            self.vault.vault.checkpoint()
+        assert not self.store.names("journal")
+
+    @rule()
     def begin(self) -> None:
         if self.job is None:
             self.job = self.vault.vault.begin_checkpoint()

@@ -1,11 +1,13 @@
 """The Linux system calls a mount needs and Python's `os` does not have: umount2(2), syncfs(2), prctl(2)."""
 
 import ctypes
+import errno
 import os
 
 _MNT_DETACH = 2
 _UMOUNT_NOFOLLOW = 8
 _PR_SET_DUMPABLE = 4
+_TRIES = 10
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -19,7 +21,13 @@ def sync_filesystem(path: str) -> None:
     """Write back what the kernel still caches of the filesystem that holds `path`. Raises OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        _check(_libc.syncfs(fd), path)
+        # The kernel tells once what has failed since the last time: that a process was killed while it was waiting
+        # (EINTR), which says nothing of this sync.
+        for tries in reversed(range(_TRIES)):
+            if _libc.syncfs(fd) == 0:
+                return
+            if ctypes.get_errno() != errno.EINTR or not tries:
+                _check(-1, path)
     finally:
         os.close(fd)
 

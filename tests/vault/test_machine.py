@@ -349,13 +349,15 @@ class VaultMachine(RuleBasedStateMachine):
         self.end_job()
         assert self.vault.vault.checkpoint()
 
-    @rule()
-    def settle(self) -> None:
+    @rule(number=PICK)
+    def settle(self, number: int) -> None:
         """Whatever comes next, even the end of a file that is gone, begins a session of changes anew."""
         self.end_job()
         while not self.vault.vault.settle():
             self.vault.vault.checkpoint()
         assert not self.store.names("journal")
+        if number % 2:
+            self.release(number)
 
     @rule()
     def begin(self) -> None:

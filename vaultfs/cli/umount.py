@@ -29,7 +29,8 @@ def run(args: argparse.Namespace, out: Output) -> None:
     os.chdir("/")  # this process may stand in the vault, and would be in the way itself
     with out.working("Writing what is left"):
         unmount(mountpoint, lazy=args.lazy)
-    out.say(f"{args.mountpoint} {'is out of sight, and closed once nobody uses it' if args.lazy else 'is closed'}.")
+    state = "out of sight, and closed once nobody uses it" if args.lazy else "closed"
+    out.say(f"{args.mountpoint} is {state}.")
     if args.purge_thumbnails:
         from vaultfs.cli.thumbnails import purge
 

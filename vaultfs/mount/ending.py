@@ -118,4 +118,3 @@ class Ending:
             await trio.sleep(_QUIET)
             if self._operations.requests == seen and not self._operations.active:
                 return
-

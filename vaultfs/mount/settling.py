@@ -39,4 +39,3 @@ class Settler:
             if self._vault.is_full:
                 raise NoSpace("the store has no room to write what waits")
         raise pyfuse3.FUSEError(errno.EBUSY)
-

@@ -23,11 +23,11 @@ def sync_filesystem(path: str) -> None:
     try:
         # The kernel tells once what has failed since the last time: that a process was killed while it was waiting
         # (EINTR), which says nothing of this sync.
-        for tries in reversed(range(_TRIES)):
-            if _libc.syncfs(fd) == 0:
-                return
-            if ctypes.get_errno() != errno.EINTR or not tries:
-                _check(-1, path)
+        for _ in range(_TRIES):
+            result = _libc.syncfs(fd)
+            if result == 0 or ctypes.get_errno() != errno.EINTR:
+                break
+        _check(result, path)
     finally:
         os.close(fd)
 

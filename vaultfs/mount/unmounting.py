@@ -66,7 +66,7 @@ def _write_what_is_left(mount: Mount) -> str:
     except OSError as error:
         # Others say that it may not be asked, or is no more there to be asked, or written to all the time.
         if error.errno in (errno.EIO, errno.ENOSPC, errno.EROFS):
-            return why_stopped(mount.path) or f"{error.strerror}"
+            return why_stopped(mount.path) or os.strerror(error.errno)
     return ""
 
 

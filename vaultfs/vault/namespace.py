@@ -1,7 +1,7 @@
 """Names: looks them up, and plans their creation, removal and renaming."""
 
+import logging
 import stat
-from contextlib import suppress
 
 from vaultfs.errors import (
     Exists,
@@ -24,6 +24,8 @@ from vaultfs.vault.core import Core
 from vaultfs.vault.directory import Directory
 from vaultfs.vault.inode import Inode
 from vaultfs.vault.state import State, shard_name, shard_of
+
+log = logging.getLogger("vaultfs.vault")
 
 _RECORD_ROOM = 1024
 _KINDS = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)
@@ -289,9 +291,9 @@ def purge_closed(core: Core, inode_id: int) -> None:
     inode = core.state.find_inode(inode_id)
     if inode is None or inode.nlink or core.read_only_reason:
         return
-    with suppress(FilesystemError):
-        core.state.directory(ORPHANS_ID)
-        if inode.shared:
-            core.state.directory(inode.parent)
+    try:
+        _load_to_drop(core.state, inode)
         core.admit_removal()  # this may be the first change after a clean root
         core.commit(Purge(inode_id))
+    except FilesystemError as error:
+        log.warning("a deleted file stays in the store until the vault is opened again: %s", error)

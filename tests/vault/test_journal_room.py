@@ -1,6 +1,7 @@
 """Room made for journal records: little while somebody waits for it, then as much again, and none for nothing."""
 
 import errno
+import itertools
 import stat
 
 import pytest
@@ -50,6 +51,49 @@ def test_a_journal_grows_by_what_it_has_up_to_a_step_and_no_further_than_its_who
     assert _allocated(store) == [_FIRST]
     _write_a_journal(vault, 2 * _MOST)
     assert _allocated(store) == [_FIRST, 2 * _FIRST, 4 * _FIRST, 4 * _FIRST + _STEP, _MOST]
+
+
+def _write_and_sync(vault: Inline, size: int) -> None:
+    """The same with an fsync after each write."""
+    inode = vault.create_inode(ROOT, b"synced", stat.S_IFREG | 0o644).id
+    journal = vault.vault._core.journal
+    while journal.size < size:
+        vault.write(inode, 0, bytes(300))
+        vault.vault.begin_sync(inode).run()
+
+
+def test_a_journal_that_is_synced_again_and_again_grows_on() -> None:
+    """To append to a file costs each fdatasync(2) a commit of the file system's own journal."""
+    store = RecordingStore(_new_store())
+    vault = Inline(Vault.open(store, KEYS, options(CHUNK_SIZE_DEFAULT, _SETTINGS)))
+    _write_and_sync(vault, 2 * _MOST)
+    grown = _allocated(store)
+    assert grown[:6] == [_FIRST, 2 * _FIRST, 4 * _FIRST, 4 * _FIRST + _STEP, _MOST, _MOST + _STEP]
+    assert {after - before for before, after in itertools.pairwise(grown[3:])} == {_STEP}
+    assert vault.vault._core.journal.size <= grown[-1] <= vault.vault._core.journal.size + _STEP
+
+
+def test_a_journal_that_is_synced_at_last_grows_from_where_it_is() -> None:
+    memory = _new_store()
+    store = RecordingStore(memory)
+    vault = Inline(Vault.open(store, KEYS, options(CHUNK_SIZE_DEFAULT, _SETTINGS)))
+    _write_a_journal(vault, 2 * _MOST)
+    written = vault.vault._core.journal.size
+    assert _allocated(store)[-1] == _MOST
+    inode = vault.lookup(ROOT, b"file").id
+    for _ in range(3):
+        vault.vault.begin_sync(inode).run()
+        vault.write(inode, 0, bytes(300))
+    assert _allocated(store)[-1] == written + _STEP
+    _assert_recovered(memory)
+
+
+def test_no_room_is_made_where_none_is_wanted() -> None:
+    store = RecordingStore(_new_store())
+    settings = Settings(checkpoint_age=1e9, journal_preallocation=0, ballast_size=0)
+    vault = Inline(Vault.open(store, KEYS, options(CHUNK_SIZE_DEFAULT, settings)))
+    _write_and_sync(vault, _MOST)
+    assert _allocated(store) == []
 
 
 def test_a_session_with_one_change_makes_little_room() -> None:

@@ -204,9 +204,16 @@ class Journal:
             raise _no_space(error) from error
 
     def _grow(self, journal: JournalFile, end: int) -> None:
-        """Make room for records up to `end` and as many again as there are, but not without limit; raises OSError."""
-        wanted = journal.room + min(journal.room, self._settings.journal_step)
-        room = min(max(wanted, end), self._settings.journal_preallocation)
+        """Make room for records up to `end` and as many again as there are, but not without limit; raises OSError.
+
+        Past the preallocation only while records are synced as they come: to append would cost each sync a commit of
+        the file system's own journal, which doubles its time. Records that nobody syncs are appended as quickly.
+        """
+        step, most = self._settings.journal_step, self._settings.journal_preallocation
+        taken = max(journal.room, journal.end)
+        room = max(taken + min(taken, step), end)
+        if not most or journal.end - journal.synced_end > step:
+            room = min(room, most)
         if room < end:
             return
         try:

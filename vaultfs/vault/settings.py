@@ -23,8 +23,9 @@ class Settings:
     direct_hard: int = 2048 << 20
     inodes_soft: int = 4096
     inodes_hard: int = 65536
-    # Room that a journal file is made with, what it gets of that while somebody waits for it, and by how much it grows
-    # at most at a time. All at once would be felt on a slow disk, at the first change after mounting and at the end.
+    # Room that a journal file is made with (0: none ever), what it gets of that while somebody waits for it, and by how
+    # much it grows at most at a time, past that as well if it is synced again and again. All at once would be felt on a
+    # slow disk, at the first change after mounting and at the end.
     journal_preallocation: int = 4 << 20
     journal_room: int = 256 << 10
     journal_step: int = 1 << 20

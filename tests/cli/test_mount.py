@@ -178,6 +178,41 @@ def test_in_the_foreground_until_a_signal(vault: Path, place: Path) -> None:
     assert not os.path.ismount(place)
 
 
+def test_a_mount_in_the_foreground_tells_how_it_ended(vaultfs, vault: Path, place: Path) -> None:
+    """Whoever watches over it, such as systemd, hears that it was no good end."""
+    with subprocess.Popen(
+        [sys.executable, "-c", MAIN, "mount", "-f", str(vault), str(place)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+        text=True,
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        process.stdin.write(PASSWORD + "\n")
+        process.stdin.close()
+        assert process.stdout.readline().startswith(f"{vault} is open on {place}.")
+        assert vaultfs("sync-ready", vault).code == 0
+        other = vault.parent / "other"
+        shutil.copytree(vault, other)
+        with opened(other) as plain:
+            plain.put("theirs", b"x")
+        shutil.copytree(other, vault, dirs_exist_ok=True)
+        with pytest.raises(OSError, match="Read-only"):
+            (place / "new").touch()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 11
+        (said,) = [line for line in process.stderr.read().splitlines() if "is closed" in line]
+        assert said == (
+            f"vaultfs: The vault in {vault} is closed, but its last changes may not be in the store: the vault turned "
+            "read-only because the roots in the store were changed by another program; see what is there when it is "
+            "mounted again."
+        )
+    assert not os.path.ismount(place)
+
+
 def test_an_idle_mount_ends_itself(vaultfs, vault: Path, place: Path) -> None:
     assert vaultfs("mount", vault, place, "--idle", "1s", stdin=PASSWORD).code == 0
     deadline = time.monotonic() + 15

@@ -11,7 +11,7 @@ from vaultfs.cli import expectations, opening, passwords, upkeep
 from vaultfs.cli.meanwhile import imported_meanwhile
 from vaultfs.cli.mountoptions import MountRequest, apply, parse_time
 from vaultfs.cli.output import Output
-from vaultfs.errors import FuseUnavailable
+from vaultfs.errors import FuseUnavailable, WriteFailed
 
 if TYPE_CHECKING:
     from vaultfs.keys.header import Unlocked
@@ -136,6 +136,11 @@ def _serve(
     unlocked.keys.lock()  # here, because a fork(2) undoes it; where it is not permitted, swap has to be encrypted
     with opening.opened(path, unlocked, choices, out) as vault:
         serve(vault, mountpoint, options, on_ready)
+        if vault.read_only and not choices.read_only:
+            raise WriteFailed(
+                f"The vault in {path} is closed, but its last changes may not be in the store: "
+                f"{vault.read_only_reason}; see what is there when it is mounted again"
+            )
 
 
 def _request(args: argparse.Namespace) -> MountRequest:

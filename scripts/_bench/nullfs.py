@@ -15,8 +15,6 @@ import pyfuse3
 import trio
 from pyfuse3 import EntryAttributes, FileInfo, ReaddirToken, RequestContext, SetattrFields, StatvfsData
 
-from vaultfs.mount.options import MountOptions
-from vaultfs.mount.permissions import is_for_root_alone
 from vaultfs.vault.core import Core
 
 _YEAR = 31_536_000
@@ -47,10 +45,10 @@ class NullOperations(pyfuse3.Operations):
 
     supports_dot_lookup = False
     enable_writeback_cache = True
+    enable_acl = True
 
-    def __init__(self, *, for_root_alone: bool) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.enable_acl = not for_root_alone
         self._numbers = count(2)
         self._nodes = {pyfuse3.ROOT_INODE: Node(pyfuse3.ROOT_INODE, stat.S_IFDIR | 0o755, None)}
         self._absent = EntryAttributes()
@@ -77,9 +75,6 @@ class NullOperations(pyfuse3.Operations):
 
     async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
         return self._nodes[inode].attributes
-
-    async def access(self, inode: int, mode: int, ctx: RequestContext) -> bool:
-        return True
 
     async def setattr(
         self, inode: int, attr: EntryAttributes, fields: SetattrFields, fh: int | None, ctx: RequestContext
@@ -202,9 +197,7 @@ def main() -> None:
         from vaultfs.mount import session_loop
 
         session_loop.install(lambda: False, lambda: None)
-    for_root_alone = is_for_root_alone(MountOptions("nullfs"))
-    words = {"fsname=nullfs"} if for_root_alone else {"fsname=nullfs", "default_permissions"}
-    pyfuse3.init(NullOperations(for_root_alone=for_root_alone), args.mountpoint, words)
+    pyfuse3.init(NullOperations(), args.mountpoint, {"default_permissions", "fsname=nullfs"})
     try:
         trio.run(_serve, args.mountpoint)
     finally:

@@ -19,7 +19,7 @@ from tests.support.namespaces import needs_mount_namespace, needs_user_namespace
 
 pytestmark = pytest.mark.mount
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts an image, or for root")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts an image")
 
 
 @pytest.fixture
@@ -87,18 +87,6 @@ def test_the_helper_of_mount(vault: Path, place: Path, tmp_path: Path) -> None:
         subprocess.run([sys.executable, "-c", helper, *words, extra], env=environment(), check=True, timeout=60)
         assert os.path.ismount(place) is mounted
     subprocess.run(["umount", place], check=True)
-
-
-@needs_root
-@pytest.mark.parametrize(("options", "checks"), [((), False), (("-o", "default_permissions"), True)])
-def test_permissions_are_checked_for_root_alone_if_it_says_so(
-    vaultfs, vault: Path, place: Path, options: tuple[str, ...], checks: bool
-) -> None:
-    assert vaultfs("mount", vault, place, *options, stdin=PASSWORD).code == 0
-    mounts = Path("/proc/self/mounts").read_text().splitlines()
-    (line,) = [line for line in mounts if line.split()[1] == str(place)]
-    assert ("default_permissions" in line) is checks
-    assert vaultfs("umount", place).code == 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the kernel lets only root remount")

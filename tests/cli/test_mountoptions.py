@@ -36,10 +36,6 @@ def test_options_that_mean_something() -> None:
     )
 
 
-def test_checks_can_be_asked_for() -> None:
-    assert request("default_permissions") == MountRequest(default_permissions=True)
-
-
 def test_the_last_word_on_read_only_counts() -> None:
     assert not request("ro,rw").read_only
     assert request("rw", "ro").read_only

@@ -25,7 +25,6 @@ class Handlers:
 
     requests = 0
     active = 0
-    for_root_alone = False
 
     def __init__(self) -> None:
         self.provided: list[NotReady] = []

@@ -6,27 +6,16 @@ import shutil
 import stat
 import struct
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.mounting import MountedVault, mounting, needs_fuse
+from tests.support.mounting import MountedVault, needs_fuse
 
 pytestmark = [pytest.mark.mount, needs_fuse]
 
 needs_acl = pytest.mark.skipif(shutil.which("setfacl") is None, reason="setfacl is not installed")
-
-
-@pytest.fixture(scope="module", params=[False, True], ids=["for root alone", "checked by the kernel"])
-def shared_vault(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[MountedVault]:
-    """The kernel minds ACLs only where it checks permissions; what is there and what shows is the same."""
-    with mounting(tmp_path_factory.mktemp("shared")) as mount:
-        vault = mount(default_permissions=request.param)
-        yield vault
-        vault.unmount()
-        assert "WARNING" not in vault.log
-        assert "ERROR" not in vault.log
 
 
 def acl(path: Path) -> list[str]:

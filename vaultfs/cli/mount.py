@@ -41,9 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="options",
         action="append",
         default=[],
-        help="a comma list as mount(8) takes it: ro, allow_other, default_permissions, noxattr, idle=TIME, "
-        "passfile=FILE, extpass=CMD, keyfile=FILE, journal_dir=DIR, cipher_backend=NAME, fsname=NAME, nosuid, nodev, "
-        "noexec, noatime, …",
+        help="a comma list as mount(8) takes it: ro, allow_other, noxattr, idle=TIME, passfile=FILE, extpass=CMD, "
+        "keyfile=FILE, journal_dir=DIR, cipher_backend=NAME, fsname=NAME, nosuid, nodev, noexec, noatime, …",
     )
     parser.add_argument(
         "--journal-dir",
@@ -173,6 +172,5 @@ def _mount_options(request: MountRequest, path: Path) -> "MountOptions":
         allow_other=request.allow_other,
         idle_seconds=request.idle or None,
         noxattr=not request.xattr,
-        default_permissions=request.default_permissions,
         extra=(*request.kernel, *((f"fsname={request.fsname}",) if request.fsname else ())),
     )

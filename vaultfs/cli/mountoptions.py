@@ -13,7 +13,7 @@ from vaultfs.errors import UsageError
 
 _FOR_OTHERS = re.compile(
     r"defaults|(no)?auto|(no)?user|users|owner|group|nofail|_netdev|nonempty|big_writes|auto_unmount|async|silent|loud"
-    r"|(no)?iversion|(no)?mand|(no)?(rel|strict)atime|(no)?lazytime|(no)?diratime|atime"
+    r"|default_permissions|(no)?iversion|(no)?mand|(no)?(rel|strict)atime|(no)?lazytime|(no)?diratime|atime"
     r"|[xX]-.*|(comment|helper|uhelper|subtype|max_read|blksize)=.*",
     re.DOTALL,
 )
@@ -33,7 +33,6 @@ class MountRequest:
     remount: bool = False
     allow_other: bool = False
     xattr: bool = True
-    default_permissions: bool = False
     idle: int = 0
     fsname: str | None = None
     cipher_backend: CipherBackend | None = None
@@ -98,7 +97,6 @@ _FLAGS = {
     "remount": _set("remount", True),
     "allow_other": _set("allow_other", True),
     "noxattr": _set("xattr", False),
-    "default_permissions": _set("default_permissions", True),
 }
 _VALUES: dict[str, Callable[[MountRequest, str], None]] = {
     "fsname": _store("fsname"),

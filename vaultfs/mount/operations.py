@@ -15,13 +15,12 @@ from vaultfs.errors import Damaged, NoAttribute, NotFound, NotSupported, ReadOnl
 from vaultfs.mount.asking import SERVER, SETTLE, STOPPED, this_server
 from vaultfs.mount.attributes import Attributes, absent, dot, filesystem_attributes, unreadable
 from vaultfs.mount.listing import Listings
-from vaultfs.mount.permissions import may_access
 from vaultfs.mount.prefetch import Prefetcher
 from vaultfs.mount.rekeying import REKEY, Rekeyer
 from vaultfs.mount.runner import Runner
 from vaultfs.mount.settling import Settler
 from vaultfs.mount.syncing import Syncer
-from vaultfs.mount.translation import as_fuse_error, handler, refuse_strangers, waiting_handler
+from vaultfs.mount.translation import as_fuse_error, handler, waiting_handler
 from vaultfs.mount.workers import Workers
 from vaultfs.vault.acl import ACCESS, DEFAULT
 from vaultfs.vault.fileio import CAPABILITY
@@ -43,18 +42,16 @@ class VaultOperations(pyfuse3.Operations):
     """The vault as pyfuse3 wants it.
 
     A file handle is the inode's id: reads and writes need nothing else, and the vault counts the opens.
-    `flush` stays unimplemented: after one ENOSYS the kernel stops asking for it. `for_root_alone` tells that the
-    kernel checks no permissions (see `permissions`); it goes by the ACLs it asks for only where it checks.
+    `flush` and `access` stay unimplemented: after one ENOSYS the kernel stops asking for the first, and
+    never asks for the second under `default_permissions`.
     """
 
     supports_dot_lookup = True
     enable_writeback_cache = True
-    has_xattrs = True
+    enable_acl = True
 
-    def __init__(self, vault: Vault, runner: Runner, guessers: Workers, *, for_root_alone: bool = False) -> None:
+    def __init__(self, vault: Vault, runner: Runner, guessers: Workers) -> None:
         super().__init__()
-        self.for_root_alone = for_root_alone
-        self.enable_acl = self.has_xattrs and not for_root_alone
         self._vault = vault
         self._run = runner.run
         self._change = runner.change
@@ -129,9 +126,9 @@ class VaultOperations(pyfuse3.Operations):
         fh: int | None,
         ctx: RequestContext,
     ) -> EntryAttributes:
-        if fields.update_mode or fields.update_size or fields.update_atime or fields.update_uid or fields.update_gid:
-            refuse_strangers(self, ctx)  # but not what the kernel writes back, in the name of whoever lets it
-        elif fields.update_mtime:
+        if fields.update_mtime and not (
+            fields.update_mode or fields.update_size or fields.update_atime or fields.update_uid or fields.update_gid
+        ):
             self._timed.add(inode)
         if self._vault.is_gone(inode):
             return self._of_gone(inode, fields)
@@ -150,11 +147,6 @@ class VaultOperations(pyfuse3.Operations):
     @handler
     def readlink(self, inode: int, ctx: RequestContext) -> bytes:
         return self._vault.readlink(inode)
-
-    @handler
-    def access(self, inode: int, mode: int, ctx: RequestContext) -> bool:
-        """Asked only where the kernel checks no permissions: by access(2) and chdir(2)."""
-        return may_access(self._vault.getattr(inode).mode, mode)
 
     # Changes to directories
 
@@ -312,8 +304,6 @@ class VaultOperations(pyfuse3.Operations):
             return
         groups = _groups(ctx) if name == ACCESS and ctx.uid else None
         await self._change(self._vault.setxattr, inode, name, value, 0, groups)
-        if name == ACCESS and not self.enable_acl:
-            pyfuse3.invalidate_inode(inode, attr_only=True)  # the kernel does not know that this sets the mode, too
 
     @handler
     def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
@@ -394,7 +384,7 @@ class VaultOperations(pyfuse3.Operations):
 class PlainOperations(VaultOperations):
     """The same without extended attributes: the kernel is told once, and saves a request before each write(2)."""
 
-    has_xattrs = False
+    enable_acl = False
     getxattr = pyfuse3.Operations.getxattr
     listxattr = pyfuse3.Operations.listxattr
     removexattr = pyfuse3.Operations.removexattr

@@ -12,8 +12,7 @@ class MountOptions:
 
     `store_description` is the store's absolute path, shown as the mount's source. `idle_seconds` is how
     long nothing may happen before it unmounts itself (None: it never does). `extra` holds mount options
-    passed on as they are (`nosuid`, `noexec`, `noatime`, …; `fsname=`, `subtype=` replace ours). With
-    `default_permissions` the kernel checks permissions even where root has mounted for itself alone.
+    passed on as they are (`nosuid`, `noexec`, `noatime`, …; `fsname=`, `subtype=` replace ours).
     """
 
     store_description: str
@@ -21,7 +20,6 @@ class MountOptions:
     allow_other: bool = False
     idle_seconds: float | None = None
     noxattr: bool = False
-    default_permissions: bool = False
     extra: tuple[str, ...] = ()
     debug: bool = False
 
@@ -33,13 +31,10 @@ class _Word(str):
         return super().encode("utf-8", "surrogateescape")
 
 
-def libfuse_options(options: MountOptions, *, kernel_checks: bool) -> set[str]:
-    """The words for `fuse_session_new` (mount.fuse3(8)); a comma or backslash in a value is escaped.
-
-    `kernel_checks` tells whether the kernel is to check permissions.
-    """
+def libfuse_options(options: MountOptions) -> set[str]:
+    """The words for `fuse_session_new` (mount.fuse3(8)); a comma or backslash in a value is escaped."""
     words = {"fsname": f"={SOURCE_PREFIX}{options.store_description}", "subtype": f"={SUBTYPE}"}
-    flags = {"default_permissions": kernel_checks, "ro": options.read_only, "allow_other": options.allow_other}
+    flags = {"default_permissions": True, "ro": options.read_only, "allow_other": options.allow_other}
     words |= {name: "" for name, wanted in {**flags, "debug": options.debug}.items() if wanted}
     for word in options.extra:
         name, equals, value = word.partition("=")

@@ -20,7 +20,6 @@ from vaultfs.mount.mounttable import mount_at
 from vaultfs.mount.notify import notify
 from vaultfs.mount.operations import PlainOperations, VaultOperations
 from vaultfs.mount.options import MountOptions, libfuse_options
-from vaultfs.mount.permissions import is_for_root_alone
 from vaultfs.mount.readahead import raise_read_ahead
 from vaultfs.mount.runner import Runner
 from vaultfs.mount.workers import Workers
@@ -58,7 +57,7 @@ def _serve(vault: Vault, mountpoint: str, options: MountOptions, on_ready: Calla
     workers, guessers = Workers(_WORKERS), Workers(_GUESSERS)
     checkpointer = Checkpointer(vault, workers)
     kind = PlainOperations if options.noxattr else VaultOperations
-    operations = kind(vault, Runner(workers, checkpointer), guessers, for_root_alone=is_for_root_alone(options))
+    operations = kind(vault, Runner(workers, checkpointer), guessers)
     if session_loop.install(lambda: workers.have_ended_some, partial(_between_requests, vault)):
         vault.hold_changes()
     _mount(operations, mountpoint, options)
@@ -75,8 +74,7 @@ def _serve(vault: Vault, mountpoint: str, options: MountOptions, on_ready: Calla
 
 def _mount(operations: VaultOperations, mountpoint: str, options: MountOptions) -> None:
     try:
-        words = libfuse_options(options, kernel_checks=not operations.for_root_alone)
-        pyfuse3.init(operations, mountpoint, words)
+        pyfuse3.init(operations, mountpoint, libfuse_options(options))
     except RuntimeError as error:
         raise FuseUnavailable(f"{mountpoint} could not be mounted (see the message above): {error}") from error
 

@@ -15,23 +15,16 @@ _log = logging.getLogger("vaultfs.mount")
 
 
 class Serving(Protocol):
-    """Something whose requests are counted, all there were and those not answered yet, and which waits for them.
-
-    `for_root_alone` tells that requests in another user's name are refused (see `permissions`).
-    """
+    """Something whose requests are counted, all there were and those not answered yet, and which waits for them."""
 
     requests: int
     active: int
-    for_root_alone: bool
 
     @property
     def provide(self) -> Callable[[NotReady], Awaitable[None]]:
         """Gets what a vault operation missed."""
         ...
 
-
-# What the kernel asks by itself, in the name of whoever happens to let it; `setattr` looks at what is set.
-_BY_ITSELF = ("getattr", "setattr", "statfs")
 
 S = TypeVar("S", bound=Serving)
 P = ParamSpec("P")
@@ -48,26 +41,17 @@ def as_fuse_error(error: Exception, request: str) -> pyfuse3.FUSEError:
     return pyfuse3.FUSEError(errno.EIO)
 
 
-def refuse_strangers(serving: Serving, ctx: Any) -> None:
-    """Raise EACCES if a request is not made in root's name, where root alone is served."""
-    if serving.for_root_alone and ctx.uid:
-        raise pyfuse3.FUSEError(errno.EACCES)
-
-
 def handler(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
     """Make a request handler of a method that waits for nothing: counted, and only FUSEError leaves it.
 
     Where the method raises NotReady it has changed nothing, and is run again, whole, once what it missed is there.
     """
-    is_in_a_name = _is_in_a_name(method)
 
     @functools.wraps(method)
     async def guarded(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
         self.requests += 1
         self.active += 1
         try:
-            if is_in_a_name:
-                refuse_strangers(self, args[-1])
             while True:
                 try:
                     return method(self, *args, **kwargs)
@@ -87,15 +71,12 @@ def waiting_handler(
     method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
     """The same for a method that waits by itself."""
-    is_in_a_name = _is_in_a_name(method)
 
     @functools.wraps(method)
     async def guarded(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
         self.requests += 1
         self.active += 1
         try:
-            if is_in_a_name:
-                refuse_strangers(self, args[-1])
             return await method(self, *args, **kwargs)
         except pyfuse3.FUSEError:
             raise
@@ -105,12 +86,6 @@ def waiting_handler(
             self.active -= 1
 
     return guarded
-
-
-def _is_in_a_name(method: Callable[..., object]) -> bool:
-    """Whether it matters in whose name a request is made: its method is given the context, last of all."""
-    code = method.__code__
-    return code.co_varnames[code.co_argcount - 1] == "ctx" and method.__name__ not in _BY_ITSELF
 
 
 def _translated(

@@ -7,6 +7,7 @@ import random
 import shutil
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -282,3 +283,41 @@ def test_the_room_is_that_of_the_store(shared_vault: MountedVault) -> None:
     assert mounted.f_namemax == 255
     assert mounted.f_blocks * mounted.f_frsize == pytest.approx(store.f_blocks * store.f_frsize, rel=0.01)
     assert mounted.f_bavail * mounted.f_frsize == pytest.approx(store.f_bavail * store.f_frsize, rel=0.1)
+
+
+@is_root
+@pytest.mark.parametrize(
+    "weaken", [("setpriv", "--bounding-set", "-all", "--inh-caps", "-all"), ("unshare", "--user", "--map-root-user")]
+)
+def test_root_without_its_capabilities_goes_by_the_modes(mounted_vault: MountedVault, weaken: tuple[str, ...]) -> None:
+    """What root has mounted for itself alone is used by services and containers that run as a weaker root."""
+    theirs = mounted_vault.path / "theirs"
+    theirs.mkdir(0o700)
+    (theirs / "file").write_text("content")
+    os.chown(theirs / "file", 9, 9)
+    os.chown(theirs, 9, 9)
+    for command in ("cat theirs/file", "ls theirs", "echo more >> theirs/file", "rm theirs/file", "chown 0:0 theirs"):
+        done = subprocess.run(
+            [*weaken, "sh", "-c", command], cwd=mounted_vault.path, check=False, capture_output=True, text=True
+        )
+        assert done.returncode != 0, command
+        assert "ermission denied" in done.stderr or "not permitted" in done.stderr, done.stderr
+    assert (theirs / "file").read_text() == "content"
+
+
+@is_root
+def test_what_is_mounted_inside_stays_whoever_makes_names_there(mounted_vault: MountedVault) -> None:
+    """The kernel asks again for a name that shall be new; an error would detach all that is mounted at it and below."""
+    inside = mounted_vault.path / "inside"
+    inside.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "none", inside], check=True)
+    try:
+        in_anothers_name = "import ctypes, os; ctypes.CDLL(None).setfsuid(65534); os.mkdir('inside')"
+        done = subprocess.run(
+            [sys.executable, "-c", in_anothers_name],
+            cwd=mounted_vault.path, check=False, capture_output=True, text=True,
+        )  # fmt: skip
+        assert "FileExistsError" in done.stderr
+        assert os.path.ismount(inside)
+    finally:
+        subprocess.run(["umount", inside], check=False)

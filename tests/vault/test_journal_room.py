@@ -13,6 +13,7 @@ from tests.vault.harness import KEYS, ROOT, new_store, options
 from vaultfs.errors import WriteFailed
 from vaultfs.format.constants import CHUNK_SIZE_DEFAULT
 from vaultfs.vault.inline import Inline
+from vaultfs.vault.journal import JournalFile
 from vaultfs.vault.settings import Settings
 from vaultfs.vault.vault import Vault
 
@@ -86,6 +87,45 @@ def test_a_journal_that_is_synced_at_last_grows_from_where_it_is() -> None:
         vault.write(inode, 0, bytes(300))
     assert _allocated(store)[-1] == written + _STEP
     _assert_recovered(memory)
+
+
+def test_a_journal_grows_on_where_some_records_are_synced_together() -> None:
+    store = RecordingStore(_new_store())
+    vault = Inline(Vault.open(store, KEYS, options(CHUNK_SIZE_DEFAULT, _SETTINGS)))
+    inode = vault.create_inode(ROOT, b"file", stat.S_IFREG | 0o644).id
+    journal = vault.vault._core.journal
+    synced = 0
+    while journal.size < 2 * _MOST:
+        vault.write(inode, 0, bytes(300))
+        assert journal.active.end <= journal.active.room
+        if journal.size - synced > _STEP * 3 // 4:
+            vault.vault.begin_sync(inode).run()
+            synced = journal.size
+    assert _allocated(store)[-1] == journal.active.room
+
+
+def test_a_large_record_gets_its_room_at_once() -> None:
+    store = RecordingStore(_new_store())
+    vault = Inline(Vault.open(store, KEYS, options(CHUNK_SIZE_DEFAULT, _SETTINGS)))
+    _write_and_sync(vault, _MOST)
+    journal = vault.vault._core.journal
+    vault.vault.setxattr(vault.lookup(ROOT, b"synced").id, b"user.large", bytes(2 * _STEP))
+    assert _allocated(store)[-1] == journal.size
+
+
+def test_a_free_end_that_is_cut_off_during_a_sync_is_not_counted_as_synced() -> None:
+    vault = Inline(Vault.open(_new_store(), KEYS, options(CHUNK_SIZE_DEFAULT, _SETTINGS)))
+    _write_a_journal(vault, _FIRST // 2)
+    journal = vault.vault._core.journal
+    file = journal.active
+
+    def sync_while_it_is_cut(_: JournalFile) -> None:
+        assert journal.cut_free_ends()
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(JournalFile, "sync", sync_while_it_is_cut)
+        journal.flush().run()
+    assert file.synced_room == file.room == file.end
 
 
 def test_no_room_is_made_where_none_is_wanted() -> None:

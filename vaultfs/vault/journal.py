@@ -78,7 +78,7 @@ class Flush:
         for journal, end in self._files:
             room = journal.room
             journal.sync()
-            journal.synced_room = room
+            journal.synced_room = min(room, journal.room)  # its free end may have been cut off meanwhile
             journal.synced_end = max(journal.synced_end, end)
 
 

@@ -43,6 +43,15 @@ def test_an_unexpected_error_of_the_child_is_told(tmp_path: Path) -> None:
     assert "ZeroDivisionError" in done.stdout
 
 
+def test_an_error_of_the_system_is_told_in_its_words(tmp_path: Path) -> None:
+    done = run("os.rmdir(folder / 'none')", tmp_path)
+    assert done.stdout == (
+        f"VaultfsError 11 {tmp_path / 'none'}: No such file or directory; what was synced is safe in the store\n"
+    )
+    done = run("raise OSError(28, 'No space left on device')", tmp_path)
+    assert done.stdout == "VaultfsError 11 No space left on device; what was synced is safe in the store\n"
+
+
 def test_the_death_of_the_child_is_told(tmp_path: Path) -> None:
     done = run("os.kill(os.getpid(), signal.SIGKILL)", tmp_path)
     assert done.stdout.startswith("VaultfsError 11 ")

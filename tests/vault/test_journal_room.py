@@ -10,8 +10,9 @@ from tests.support.faultystore import Fault, FaultyStore
 from tests.support.memorystore import MemoryStore
 from tests.support.recordingstore import Allocate, RecordingStore
 from tests.vault.harness import KEYS, ROOT, new_store, options
-from vaultfs.errors import WriteFailed
+from vaultfs.errors import NoSpace, WriteFailed
 from vaultfs.format.constants import CHUNK_SIZE_DEFAULT
+from vaultfs.format.layout import JOURNAL_FOLDER
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.journal import JournalFile
 from vaultfs.vault.settings import Settings
@@ -160,6 +161,29 @@ def test_a_journal_that_cannot_grow_is_appended_to_all_the_same(code: int) -> No
     vault = Inline(Vault.open(store, KEYS, options(CHUNK_SIZE_DEFAULT, _SETTINGS)))
     _write_a_journal(vault, 2 * _MOST)
     assert not vault.vault.read_only
+    _assert_recovered(memory)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_vault_opens_after_a_crash_although_no_room_can_be_made(code: int) -> None:
+    memory = _new_store()
+    _write_a_journal(Inline(Vault.open(memory, KEYS, options(CHUNK_SIZE_DEFAULT, _SETTINGS))), _FIRST)
+    fault = Fault(code, kinds=frozenset({"allocate"}), lasting=True)
+    vault = Inline(Vault.open(FaultyStore(memory, fault), KEYS, options(CHUNK_SIZE_DEFAULT, _SETTINGS)))
+    assert fault.fired
+    assert vault.read(vault.lookup(ROOT, b"file").id, 0, 300) == bytes(300)
+    _make_folder(vault, b"another")
+    vault.vault.close()
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_vault_that_finds_no_room_for_a_journal_says_so_and_loses_nothing(code: int) -> None:
+    """Its journals may be in another place than the store, whose ballast does not help there."""
+    memory = _new_store()
+    _write_a_journal(Inline(Vault.open(memory, KEYS, options(CHUNK_SIZE_DEFAULT, _SETTINGS))), _FIRST)
+    store = FaultyStore(memory, Fault(code, kinds=frozenset({"create"}), below=JOURNAL_FOLDER, lasting=True))
+    with pytest.raises(NoSpace, match="no room for a new journal: make some in the store, or where its journal is"):
+        Vault.open(store, KEYS, options(CHUNK_SIZE_DEFAULT, _SETTINGS))
     _assert_recovered(memory)
 
 

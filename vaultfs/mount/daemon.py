@@ -112,6 +112,9 @@ def _as_ours(failure: BaseException) -> VaultfsError:
         return failure
     if isinstance(failure, KeyboardInterrupt):
         return Interrupted("mounting was interrupted")
+    if isinstance(failure, OSError):
+        where = f"{os.fsdecode(failure.filename)}: " if isinstance(failure.filename, str | bytes) else ""
+        return VaultfsError(f"{where}{failure.strerror or failure}; what was synced is safe in the store")
     return VaultfsError(
         f"this should not have happened: {type(failure).__name__}: {failure}; what was synced is safe in the store"
     )

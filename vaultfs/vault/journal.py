@@ -216,11 +216,7 @@ class Journal:
             room = min(room, most)
         if room < end:
             return
-        try:
-            self._make_room(journal.file, room)
-        except OSError as error:
-            if error.errno not in OUT_OF_SPACE:
-                raise
+        self._make_room(journal.file, room)
         journal.room = room
 
     def prepare(self) -> None:
@@ -255,13 +251,20 @@ class Journal:
         return JournalFile(self._objects, header, file, room)
 
     def _make_room(self, file: StoreFile, room: int) -> None:
-        """Make a file `room` bytes long; what is left of an almost full store is for records that are needed."""
+        """Make a file `room` bytes long; what is left of an almost full store is for records that are needed.
+
+        Where there is less room than the store says (a quota, or journals in another place), none is made.
+        """
         try:
             available = self._objects.store.space().available
         except OSError:
             return  # a record needs no room made for it, and its own write tells whether the store fails
         if available >= 4 * (room - file.size()):
-            file.allocate(room)
+            try:
+                file.allocate(room)
+            except OSError as error:
+                if error.errno not in OUT_OF_SPACE:
+                    raise
 
     def rotate(self) -> None:
         """Append to the next file from now on; raises OSError if none was ready and none can be made.

@@ -385,7 +385,15 @@ class _Opening:
             # Only what no record names: should this opening fail, the next may find content that arrived meanwhile.
             self._delete_strays(self._journals, self._kept | named_objects(self._journals))
             cut_free_ends(core.objects, self._journals)
-        core.rotate_journal()
+        try:
+            core.rotate_journal()
+        except OSError as error:
+            if error.errno not in OUT_OF_SPACE:
+                raise
+            raise NoSpace(
+                "there is no room for a new journal: make some in the store, or where its journal is kept; nothing is "
+                "lost, and the vault can be opened read-only as it is"
+            ) from error
         if core.state.active.empty:
             clean_end(core, self._checkpointer)
         elif not self._checkpointer.run(clean=True, last=True):

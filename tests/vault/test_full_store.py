@@ -107,6 +107,30 @@ def use_up(kept: Kept, size: int) -> int:
     raise AssertionError("the store has no end")
 
 
+@pytest.mark.parametrize("size", [30_000, 200_000])
+def test_a_store_is_not_full_as_long_as_only_what_waits_takes_its_room(size: int) -> None:
+    """Each changed file was counted with a node of its map: a disk was full with two thirds of it free."""
+    kept = Kept()
+    before = kept.store.space().available
+    taken = use_up(kept, size) * size
+    assert taken > before * 2 // 5
+    kept.delete(*(b"more%d" % number for number in range(taken // size // 2)))
+    assert kept.vault.vault.checkpoint()
+    assert kept.vault.vault.checkpoint()
+    kept.write(b"afterwards", 1 << 20)
+    kept.check()
+
+
+def test_a_store_with_little_room_left_counts_what_waits(kept: Kept) -> None:
+    """Otherwise who deletes in it could be told that there is no room for that."""
+    kept.fill(but=12 << 20)
+    checkpoints = kept.vault.vault._core.objects.generation
+    assert use_up(kept, 30_000) > 0
+    assert kept.vault.vault._core.objects.generation == checkpoints
+    kept.empty()
+    kept.check()
+
+
 @pytest.mark.expects_log("ballast was released")
 def test_what_the_ballast_gave_up_is_not_for_new_content(kept: Kept) -> None:
     kept.fill()

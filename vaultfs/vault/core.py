@@ -70,9 +70,18 @@ class Core:
         return time.clock_gettime_ns(_CLOCK_REALTIME_COARSE) if sys.platform == "linux" else time.time_ns()
 
     def admit(self, size: int) -> None:
-        """Let a change begin that may add `size` bytes; raises ReadOnly, NoSpace or NeedCheckpoint before any."""
+        """Let a change begin that may add `size` bytes; raises ReadOnly, NoSpace or NeedCheckpoint before any.
+
+        What waits for a checkpoint takes room twice, in the journal and in what is reserved for the worst that the
+        checkpoint may write. With a lot of room left the store is not full: it is there again after a checkpoint.
+        """
         self.admit_removal()
-        self.space.require(size)
+        try:
+            self.space.require(size)
+        except NoSpace:
+            if self.full or not self.state.has_changes or not self.space.has_margin:
+                raise
+            raise NeedCheckpoint from None
 
     def admit_removal(self) -> None:
         """Let a change begin that makes room; raises ReadOnly or NeedCheckpoint before any."""

@@ -28,6 +28,8 @@ OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 # The ballast is at most this part of the store.
 _BALLAST_SHARE = 16
+# The part of the store, and the bytes at most, in which what waits for a checkpoint counts as if it were written.
+_MARGIN_SHARE, _MARGIN = 8, 64 << 20
 
 
 class SpaceKeeper:
@@ -60,6 +62,16 @@ class SpaceKeeper:
     def is_ample(self) -> bool:
         """Whether there is so much room left, as of a moment ago, that a change need not ask for its own."""
         return self._available - self._spent > _AMPLE
+
+    @property
+    def has_margin(self) -> bool:
+        """Whether more room is left, not counting what is reserved, than a store should be filled up to.
+
+        Who deletes in a full store has to get room for that, and room from it.
+        """
+        space = self._store.space()
+        margin = max(_CONSTANT, min(space.total // _MARGIN_SHARE, _MARGIN))
+        return space.available - self._owed - _CONSTANT > margin
 
     @property
     def is_scarce(self) -> bool:

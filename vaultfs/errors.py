@@ -21,6 +21,7 @@ The message given to the constructor is the one sentence the user reads.
 """
 
 import errno
+import os
 
 
 class VaultfsError(Exception):
@@ -283,3 +284,9 @@ class LastKey(OpenError):
 
     errno = errno.EPERM
     exit_code = 48
+
+
+def what_the_system_says(error: OSError) -> str:
+    """An error of the system as part of a sentence: the path it is about, if it names one, and its words."""
+    where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+    return f"{where}{error.strerror or error}"

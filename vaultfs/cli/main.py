@@ -16,7 +16,7 @@ from typing import NoReturn, Protocol, cast
 from vaultfs import __version__
 from vaultfs.cli.interrupts import hear_no_more
 from vaultfs.cli.output import Output
-from vaultfs.errors import Interrupted, UsageError, VaultfsError
+from vaultfs.errors import Interrupted, UsageError, VaultfsError, what_the_system_says
 
 COMMANDS = (
     "init", "mount", "umount", "passwd", "key", "rekey", "drill", "passphrase", "info", "status", "sync-ready",
@@ -64,8 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _end_as_a_pipe_does()
     except OSError as error:
-        where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-        return _fail(out, f"{where}{error.strerror or error}.", _FAILED, debug)
+        return _fail(out, f"{what_the_system_says(error)}.", _FAILED, debug)
     except Exception as error:
         hint = "" if debug else " (run it again with --debug for details)"
         return _fail(out, f"This should not have happened: {type(error).__name__}: {error}{hint}.", _FAILED, debug)

@@ -11,7 +11,7 @@ from logging import Handler, NullHandler
 from typing import NoReturn
 
 from vaultfs import errors
-from vaultfs.errors import Interrupted, VaultfsError
+from vaultfs.errors import Interrupted, VaultfsError, what_the_system_says
 
 _log = logging.getLogger("vaultfs.mount")
 
@@ -113,8 +113,7 @@ def _as_ours(failure: BaseException) -> VaultfsError:
     if isinstance(failure, KeyboardInterrupt):
         return Interrupted("mounting was interrupted")
     if isinstance(failure, OSError):
-        where = f"{os.fsdecode(failure.filename)}: " if isinstance(failure.filename, str | bytes) else ""
-        return VaultfsError(f"{where}{failure.strerror or failure}; what was synced is safe in the store")
+        return VaultfsError(f"{what_the_system_says(failure)}; what was synced is safe in the store")
     return VaultfsError(
         f"this should not have happened: {type(failure).__name__}: {failure}; what was synced is safe in the store"
     )

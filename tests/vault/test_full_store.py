@@ -190,6 +190,23 @@ def test_a_vault_without_a_free_byte_is_closed_in_the_journals_free_end(kept: Ke
     kept.check()
 
 
+@pytest.mark.expects_log("ballast was released|a checkpoint found the store full")
+@pytest.mark.parametrize(("pages", "what"), [(0, "for a new journal"), (8, "to write what was recovered")])
+def test_a_store_without_room_to_be_opened_in_says_so_and_loses_nothing(pages: int, what: str) -> None:
+    settings = Settings(checkpoint_age=1e9, journal_preallocation=0)
+    kept = Kept(OpenOptions(settings=settings))
+    kept.write(b"waits", 60_000)
+    assert kept.vault.vault._core.make_room()
+    kept.fill(but=pages * PAGE)
+    with pytest.raises(NoSpace, match=f"no room {what}: make some in the store"):
+        kept.reopen()
+    with_room = Inline(Vault.open(kept.store.copy(writable=False), KEYS, OpenOptions(read_only=True)))
+    assert with_room.read(with_room.walk(b"waits").id, 0, 60_000) == kept.contents[b"waits"]
+    kept.empty()
+    kept.reopen()
+    kept.check()
+
+
 def test_a_directory_far_above_that_is_due_to_be_rewritten_counts() -> None:
     settings = Settings(checkpoint_age=1e9, journal_preallocation=0, ballast_size=0, delta_minimum=4096)
     kept = Kept(OpenOptions(settings=settings))

@@ -76,6 +76,10 @@ log = logging.getLogger("vaultfs.vault")
 _ONLY_IN_JOURNAL = (
     "the last changes are safe, but only in the journal: mount the vault again when its store has room"
 )
+_MAKE_ROOM = (
+    "make some in the store, or where its journal is kept; nothing is lost, and the vault can be opened read-only as "
+    "it is"
+)
 _TOP_NAMES = {ROOT_ID: b"root", SHARED_ID: b"shared", ORPHANS_ID: b"orphans"}
 
 
@@ -390,13 +394,12 @@ class _Opening:
         except OSError as error:
             if error.errno not in OUT_OF_SPACE:
                 raise
-            raise NoSpace(
-                "there is no room for a new journal: make some in the store, or where its journal is kept; nothing is "
-                "lost, and the vault can be opened read-only as it is"
-            ) from error
+            raise NoSpace(f"there is no room for a new journal: {_MAKE_ROOM}") from error
         if core.state.active.empty:
             clean_end(core, self._checkpointer)
         elif not self._checkpointer.run(clean=True, last=True):
+            if core.full:
+                raise NoSpace(f"there is no room to write what was recovered: {_MAKE_ROOM}")
             raise WriteFailed(core.read_only_reason or "the recovered state could not be written")
         if self._journals is not None:
             self._delete_strays(self._journals, self._kept)

@@ -8,13 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.cli.plain import opened
 from tests.cli.running import CHEAP, MAIN, PASSWORD, Result, digest, environment, lose_root_copies
-from tests.support.mounting import eventually
+from tests.support.mounting import eventually, has_ended
 from tests.support.namespaces import needs_mount_namespace, needs_user_namespace
 
 pytestmark = pytest.mark.mount
@@ -32,13 +33,33 @@ def place(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", folder], check=True)
 
 
-def has_ended(process: int) -> bool:
-    """Whether a process is no more, or waits only to be asked how it ended (proc(5))."""
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0]
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return state == "Z"
+@contextmanager
+def in_the_foreground(vault: Path, place: Path) -> Iterator[subprocess.Popen[str]]:
+    """The process of a mount that stays in the foreground, once it is there; it is gone at the end."""
+    with subprocess.Popen(
+        [sys.executable, "-c", MAIN, "mount", "-f", str(vault), str(place)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+        text=True,
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(PASSWORD + "\n")
+        process.stdin.close()
+        assert process.stdout.readline().startswith(f"{vault} is open on {place}.")
+        yield process
+    assert not os.path.ismount(place)
+
+
+def another_machine_writes(vault: Path, size: int) -> None:
+    """Have another machine put `size` bytes into a copy of a vault that was settled, and a sync client bring it."""
+    other = vault.parent / "other"
+    shutil.copytree(vault, other)
+    with opened(other) as plain:
+        plain.put("theirs", b"x" * size)
+    shutil.copytree(other, vault, dirs_exist_ok=True)
 
 
 def without(vaultfs, vault: Path, place: Path, *options: str | Path, stdin: str = PASSWORD, **env: str) -> Result:
@@ -118,14 +139,10 @@ def test_status_and_info_tell_of_an_open_vault(vaultfs, vault: Path, place: Path
 
 def test_a_vault_that_another_machine_changed_stops_and_says_why(vaultfs, vault: Path, place: Path) -> None:
     """A sync client brings what the other one wrote, which has to stay; nothing was changed here since."""
-    other = vault.parent / "other"
     assert vaultfs("mount", vault, place, stdin=PASSWORD).code == 0
     (place / "ours").write_text("before")
     assert vaultfs("sync-ready", vault).code == 0
-    shutil.copytree(vault, other)
-    with opened(other) as plain:
-        plain.put("theirs", b"x" * 100_000)
-    shutil.copytree(other, vault, dirs_exist_ok=True)
+    another_machine_writes(vault, 100_000)
     left = digest(vault) | {"lock": ""}  # who has it open
     assert (place / "ours").read_text() == "before"
     with pytest.raises(OSError, match="Read-only"):
@@ -146,48 +163,20 @@ def test_a_vault_that_another_machine_changed_stops_and_says_why(vaultfs, vault:
 
 
 def test_in_the_foreground_until_a_signal(vault: Path, place: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", MAIN, "mount", "-f", str(vault), str(place)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment(),
-        text=True,
-    ) as process:
-        assert process.stdin
-        assert process.stdout
-        process.stdin.write(PASSWORD + "\n")
-        process.stdin.close()
-        assert process.stdout.readline().startswith(f"{vault} is open on {place}.")
+    with in_the_foreground(vault, place) as process:
         (place / "kept").write_text("kept")
         limits = Path(f"/proc/{process.pid}/limits").read_text()
         assert next(line for line in limits.splitlines() if "core file" in line).split()[4:6] == ["0", "0"]
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 0
-    assert not os.path.ismount(place)
 
 
 def test_a_mount_in_the_foreground_tells_how_it_ended(vaultfs, vault: Path, place: Path) -> None:
     """Whoever watches over it, such as systemd, hears that it was no good end."""
-    with subprocess.Popen(
-        [sys.executable, "-c", MAIN, "mount", "-f", str(vault), str(place)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment(),
-        text=True,
-    ) as process:
-        assert process.stdin
-        assert process.stdout
+    with in_the_foreground(vault, place) as process:
         assert process.stderr
-        process.stdin.write(PASSWORD + "\n")
-        process.stdin.close()
-        assert process.stdout.readline().startswith(f"{vault} is open on {place}.")
         assert vaultfs("sync-ready", vault).code == 0
-        other = vault.parent / "other"
-        shutil.copytree(vault, other)
-        with opened(other) as plain:
-            plain.put("theirs", b"x")
-        shutil.copytree(other, vault, dirs_exist_ok=True)
+        another_machine_writes(vault, 1)
         with pytest.raises(OSError, match="Read-only"):
             (place / "new").touch()
         process.send_signal(signal.SIGINT)
@@ -198,7 +187,6 @@ def test_a_mount_in_the_foreground_tells_how_it_ended(vaultfs, vault: Path, plac
             "read-only because the roots in the store were changed by another program; see what is there when it is "
             "mounted again."
         )
-    assert not os.path.ismount(place)
 
 
 def test_an_idle_mount_ends_itself(vaultfs, vault: Path, place: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from tests.posix.machine import COARSE_CLOCK
 from tests.support.mounting import MountedVault, needs_fuse
+from tests.support.namespaces import needs_user_namespace
 
 pytestmark = [pytest.mark.mount, needs_fuse]
 
@@ -287,7 +288,11 @@ def test_the_room_is_that_of_the_store(shared_vault: MountedVault) -> None:
 
 @is_root
 @pytest.mark.parametrize(
-    "weaken", [("setpriv", "--bounding-set", "-all", "--inh-caps", "-all"), ("unshare", "--user", "--map-root-user")]
+    "weaken",
+    [
+        ("setpriv", "--bounding-set", "-all", "--inh-caps", "-all"),
+        pytest.param(("unshare", "--user", "--map-root-user"), marks=needs_user_namespace),
+    ],
 )
 def test_root_without_its_capabilities_goes_by_the_modes(mounted_vault: MountedVault, weaken: tuple[str, ...]) -> None:
     """What root has mounted for itself alone is used by services and containers that run as a weaker root."""
@@ -296,6 +301,7 @@ def test_root_without_its_capabilities_goes_by_the_modes(mounted_vault: MountedV
     (theirs / "file").write_text("content")
     os.chown(theirs / "file", 9, 9)
     os.chown(theirs, 9, 9)
+    subprocess.run([*weaken, "ls", "."], cwd=mounted_vault.path, check=True)
     for command in ("cat theirs/file", "ls theirs", "echo more >> theirs/file", "rm theirs/file", "chown 0:0 theirs"):
         done = subprocess.run(
             [*weaken, "sh", "-c", command], cwd=mounted_vault.path, check=False, capture_output=True, text=True

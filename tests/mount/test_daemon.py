@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.mounting import REPOSITORY, eventually
+from tests.support.mounting import REPOSITORY, eventually, has_ended
 
 
 def run(body: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -80,7 +80,7 @@ def test_the_parent_ends_when_the_child_is_ready_and_no_sooner(tmp_path: Path) -
     assert (tmp_path / "state").read_text() == "True / ''"
     (tmp_path / "end").touch()
     assert eventually((tmp_path / "after").exists)
-    assert eventually(lambda: _is_gone(child))
+    assert eventually(lambda: has_ended(child))
 
 
 def test_a_failure_after_being_ready_writes_to_nobody_elses_file(tmp_path: Path) -> None:
@@ -95,14 +95,6 @@ def test_a_failure_after_being_ready_writes_to_nobody_elses_file(tmp_path: Path)
     )
     assert eventually((tmp_path / "open").exists)
     assert all((tmp_path / f"file{number}").read_bytes() == b"" for number in range(8))
-
-
-def _is_gone(process: int) -> bool:
-    try:
-        with open(f"/proc/{process}/stat", encoding="ascii") as status:
-            return status.read().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 @pytest.mark.parametrize("module", ["mountpoint", "daemon", "unmounting", "mounttable", "options", "hardening"])

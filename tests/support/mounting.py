@@ -100,6 +100,15 @@ def mounting(folder: Path) -> Iterator[Callable[..., MountedVault]]:
             vault.close()
 
 
+def has_ended(process: int) -> bool:
+    """Whether a process is no more, or waits only to be asked how it ended (proc(5))."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return state == "Z"
+
+
 def eventually(condition: Callable[[], bool], patience: float = PATIENCE) -> bool:
     """Whether a condition comes true in time."""
     latest = time.monotonic() + patience

@@ -200,8 +200,8 @@ def test_a_store_without_room_to_be_opened_in_says_so_and_loses_nothing(pages: i
     kept.fill(but=pages * PAGE)
     with pytest.raises(NoSpace, match=f"no room {what}: make some in the store"):
         kept.reopen()
-    with_room = Inline(Vault.open(kept.store.copy(writable=False), KEYS, OpenOptions(read_only=True)))
-    assert with_room.read(with_room.walk(b"waits").id, 0, 60_000) == kept.contents[b"waits"]
+    as_it_is = Inline(Vault.open(kept.store.copy(writable=False), KEYS, OpenOptions(read_only=True)))
+    assert as_it_is.read(as_it_is.walk(b"waits").id, 0, 60_000) == kept.contents[b"waits"]
     kept.empty()
     kept.reopen()
     kept.check()

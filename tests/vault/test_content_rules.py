@@ -31,6 +31,56 @@ CONTENT_CHANGES: dict[str, Callable[[Inline, int], object]] = {
 }
 
 
+def _hole_behind(vault: Inline, inode: int, size: int) -> int:
+    vault.setattr(inode, SetAttr(size=size + 50_000))
+    return size
+
+
+def _more_behind_a_hole(vault: Inline, inode: int, size: int) -> int:
+    vault.write(inode, 20 * 1024, b"d" * 700)
+    return size + 700
+
+
+def _part_again(vault: Inline, inode: int, size: int) -> int:
+    vault.write(inode, 1, b"b" * 5)
+    return size
+
+
+def _all_again(vault: Inline, inode: int, size: int) -> int:
+    vault.write(inode, 0, b"c" * size)
+    return size
+
+
+def _cut(vault: Inline, inode: int, size: int) -> int:
+    vault.setattr(inode, SetAttr(size=size // 2))
+    return size // 2
+
+
+def _cut_and_part_again(vault: Inline, inode: int, size: int) -> int:
+    _cut(vault, inode, size)
+    vault.write(inode, 0, b"e")
+    return size // 2
+
+
+def _cut_to_nothing_and_written_anew(vault: Inline, inode: int, size: int) -> int:
+    vault.setattr(inode, SetAttr(size=0))
+    vault.write(inode, 0, b"f" * 3000)
+    return 3000
+
+
+CHANGES_OF_BLOCKS: dict[str, Callable[[Inline, int, int], int]] = {
+    "nothing": lambda vault, inode, size: size,
+    "a hole behind": _hole_behind,
+    "more behind a hole": _more_behind_a_hole,
+    "a part again": _part_again,
+    "all again": _all_again,
+    "cut": _cut,
+    "cut, and a part again": _cut_and_part_again,
+    "cut to nothing, and written anew": _cut_to_nothing_and_written_anew,
+}
+"""Each returns the bytes of chunks there are afterwards."""
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("use", USES)
 def test_only_files_have_content(store: MemoryStore, use: str, kind: int) -> None:
@@ -60,6 +110,19 @@ def test_no_file_is_larger_than_the_format_allows(store: MemoryStore) -> None:
     assert found.size == MAX_FILE_SIZE
     assert again.read(found.id, 0, 10) == b"content\0\0\0"
     assert again.read(found.id, MAX_FILE_SIZE - 6, 100) == b"\0\0last"
+
+
+@pytest.mark.parametrize("how", CHANGES_OF_BLOCKS)
+@pytest.mark.parametrize("size", [7, 300, 1024, 5000, 9 * 1024])
+def test_a_file_takes_as_many_blocks_before_a_checkpoint_as_after(store: MemoryStore, size: int, how: str) -> None:
+    """stat(2), du(1): what changed lately is not counted twice, and not left out."""
+    vault = open_inline(store)
+    inode = put_file(vault, b"x", b"a" * size)
+    assert vault.vault.checkpoint()
+    expected = CHANGES_OF_BLOCKS[how](vault, inode, size)
+    before = vault.vault.blocks(vault.vault.getattr(inode))
+    assert vault.vault.checkpoint()
+    assert (before, vault.vault.blocks(vault.vault.getattr(inode))) == (-(-expected // 512), -(-expected // 512))
 
 
 @pytest.mark.parametrize("how", CONTENT_CHANGES)

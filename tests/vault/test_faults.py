@@ -236,6 +236,28 @@ def test_a_checkpoint_that_fails_as_nobody_foresaw_keeps_everything(
     assert_clean(store)
 
 
+@pytest.mark.parametrize("kind", ["create", "write"])
+def test_a_segment_that_got_nothing_takes_chunks_later(kind: str) -> None:
+    """The write it was made for found no room; the next root names it all the same."""
+    store = new_store()
+    fault = Fault(errno.ENOSPC, at=1 << 30, kinds=frozenset({kind}), below="objects")
+    vault = open_inline(FaultyStore(store, fault))
+    inode = put_file(vault, b"a")
+    vault.vault.checkpoint()
+    fault.at = fault.seen
+    with pytest.raises(NoSpace):
+        vault.write(inode, 0, b"refused!" * (CHUNK // 8))
+    assert vault.vault.checkpoint()
+    vault.vault.close()
+    assert_clean(store)
+    again = open_inline(store)
+    again.write(again.walk(b"a").id, 0, b"accepted" * (CHUNK // 8))
+    again.vault.close()
+    assert_clean(store)
+    found = open_inline(store)
+    assert found.read(found.walk(b"a").id, 0, 2 * CHUNK) == b"accepted" * (CHUNK // 8)
+
+
 FILLING = Settings(
     checkpoint_age=1e9, journal_preallocation=0, ballast_size=1 << 16, direct_minimum=512, recovery_name_gap=32,
     journal_hard=1 << 18, overlay_hard=1 << 18, direct_hard=1 << 20,

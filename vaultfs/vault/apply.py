@@ -196,6 +196,7 @@ def _purge_content(state: State, inode: Inode) -> None:
         if inode.content_size and not inode.has_inline_data:
             epoch.purged_sections[inode.id] = inode.content
         return
+    content.forgotten = True
     epoch.contents.pop(inode.id, None)
     epoch.overlay_bytes -= sum(len(value) for value in content.active.chunks.values() if isinstance(value, bytearray))
     epoch.purged.append(content)

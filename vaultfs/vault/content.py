@@ -60,8 +60,8 @@ class FileContent:
     """
 
     __slots__ = (
-        "active", "committed", "fetched", "frozen", "id", "index", "inner", "key", "level", "loaded", "objects",
-        "section", "stored", "unsynced",
+        "active", "committed", "fetched", "forgotten", "frozen", "id", "index", "inner", "key", "level", "loaded",
+        "objects", "section", "stored", "unsynced",
     )  # fmt: skip
 
     def __init__(self, objects: Objects, inode_id: int) -> None:
@@ -81,6 +81,8 @@ class FileContent:
         self.fetched: dict[bytes, bytearray] = {}
         # Segments written directly and not known to be durable, each with the last record before its last write.
         self.unsynced: dict[Segment, int] = {}
+        # Set when another object may stand for the file from now on, or none.
+        self.forgotten = False
 
     @classmethod
     def from_section(cls, objects: Objects, inode_id: int, section: bytes) -> "FileContent":
@@ -207,7 +209,7 @@ class FileContent:
         if segment is None:
             return None
         if segment.leaf is None:
-            raise NeedLeaf(segment)
+            raise NeedLeaf(self, segment)
         entry = leaf_entry(segment.leaf, index)
         return None if entry is None else SlotRef(segment, entry)
 
@@ -225,7 +227,7 @@ class FileContent:
             raise NeedIndex(self)
         segment = self.committed.get(number)
         if segment is not None and segment.leaf is None:
-            raise NeedLeaf(segment)
+            raise NeedLeaf(self, segment)
         return segment
 
     def thaw(self, commit: "ContentCommit") -> None:
@@ -367,7 +369,7 @@ class NeedIndex(NotReady):
 
     def install(self) -> None:
         """Take them over, unless a checkpoint wrote others meanwhile; raises Damaged."""
-        if self._content.loaded or self._content.section != self._section:
+        if self._content.loaded or self._content.section != self._section or self._content.forgotten:
             return
         if self._error is not None:
             raise self._error
@@ -380,7 +382,7 @@ class NeedIndex(NotReady):
 class NeedLeaf(NotReady):
     """A segment's leaf has to be read."""
 
-    def __init__(self, segment: Segment) -> None:
+    def __init__(self, content: FileContent, segment: Segment) -> None:
         super().__init__(segment.path)
         self.segment = segment
         self._leaf = b""
@@ -400,11 +402,12 @@ class NeedLeaf(NotReady):
 
     def install(self) -> None:
         """Take it over; raises Damaged."""
-        if self.segment.leaf is not None:
+        if self.segment.leaf is not None or self._content.forgotten:
             return
         if self._error is not None:
             raise self._error
         self.segment.adopt_leaf(self._leaf)
+        self._content = content
 
 
 class NeedChunk(NotReady):
@@ -454,6 +457,8 @@ def read_chunk_cached(objects: Objects, chunk: int, reference: SlotRef) -> bytea
     return None if stored is None else reference.segment.open_chunk(chunk, entry, stored)
 
 
+        if self._content.forgotten:
+            return
 class LoadedIndex(NamedTuple):
     """A large file's inner nodes, their segment, and the references to all leaves."""
 

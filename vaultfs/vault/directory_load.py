@@ -14,14 +14,18 @@ Entries = dict[bytes, bytes]
 
 
 class NeedDirectory(NotReady):
-    """A directory's entries have to be read; `admit` takes id, head and entries."""
+    """A directory's entries have to be read: `admit` takes id, head and entries, `needed` tells if they are wanted."""
 
-    def __init__(self, objects: Objects, inode: Inode, admit: Callable[[int, bytes, Entries], object]) -> None:
+    def __init__(
+        self, objects: Objects, inode: Inode, admit: Callable[[int, bytes, Entries], object],
+        needed: Callable[[int, bytes], bool],
+    ) -> None:  # fmt: skip
         super().__init__(inode.id)
         self._objects = objects
         self._id = inode.id
         self._head = inode.content
         self._admit = admit
+        self._needed = needed
         self._entries: Entries = {}
         self._error: Damaged | None = None
 
@@ -41,9 +45,11 @@ class NeedDirectory(NotReady):
             self._error = error
 
     def install(self) -> None:
-        """Bring the entries into memory; raises Damaged."""
+        """Bring the entries into memory; raises Damaged unless a checkpoint wrote the directory anew meanwhile."""
         if self._error is not None:
-            raise self._error
+            if self._needed(self._id, self._head):
+                raise self._error
+            return
         self._admit(self._id, self._head, self._entries)
 
 

@@ -186,7 +186,8 @@ class Segment:
     def load_node(self) -> bytes:
         """The committed leaf, from its slot; raises Damaged."""
         node = self.node
-        assert node is not None
+        if node is None:
+            raise Damaged("a map leaf has no slot of its own any more")
         stored = self._objects.read_slot(self.path, node.slot, node.length)
         return check_leaf(self.open_node(node_number(0, self.number), node, stored), self._objects.chunk_size)
 

@@ -247,7 +247,7 @@ class State:
             if not stat.S_ISDIR(inode.mode):
                 raise NotADirectory(f"inode {inode_id} is no directory")
             if inode.content:
-                raise NeedDirectory(self.objects, inode, self.admit_directory)
+                raise NeedDirectory(self.objects, inode, self.admit_directory, self.still_needs)
             directory = self.admit_directory(inode_id, b"", {})
         return directory
 
@@ -261,6 +261,11 @@ class State:
                 self.directories[inode_id] = directory
                 self._directory_bytes += directory.size
         return directory
+
+    def still_needs(self, inode_id: int, head: bytes) -> bool:
+        """Whether a directory is as it was committed at `head`, and has to be read there."""
+        inode = self.find_inode(inode_id)
+        return inode is not None and inode.content == head and inode_id not in self.directories
 
     def changed_directory(self, inode_id: int) -> Directory:
         """A directory whose names are about to change."""
@@ -319,6 +324,11 @@ class State:
             del self.directories[inode_id]
         self._directory_bytes = sum([directory.size for directory in self.directories.values()])
         self._most_directory_bytes = self._directory_bytes + self.settings.directory_budget
+    def _forget_content(self, inode_id: int) -> None:
+        content = self.contents.pop(inode_id, None)
+        if content is not None:
+            content.forgotten = True
+
 
     def forget_inline(self, inode_id: int) -> None:
         """Forget the content of a closed file whose data its entry has; it is made again in no time."""
@@ -326,7 +336,7 @@ class State:
         if content is None or not content.inline or content.changed or inode_id in self.active.contents:
             return
         if self.frozen is None or inode_id not in self.frozen.contents:
-            del self.contents[inode_id]
+            self._forget_content(inode_id)
 
     def _evict_contents(self) -> None:
         """Forget the maps of files that are closed; each takes several times what its inode does."""
@@ -335,7 +345,7 @@ class State:
             keep |= self.frozen.contents.keys()
         for inode_id, content in list(self.contents.items()):
             if inode_id not in keep and not content.changed and not content.unsynced:
-                del self.contents[inode_id]
+                self._forget_content(inode_id)
         self._most_contents = len(self.contents) + self.settings.content_budget
 
     def _evict_inodes(self) -> None:
@@ -351,7 +361,7 @@ class State:
             content = self.contents.get(inode_id)
             if content is not None and (content.changed or content.unsynced):
                 continue
-            self.contents.pop(inode_id, None)
+            self._forget_content(inode_id)
             inode = self.cache.pop(inode_id)
             if inode_id in self.known:
                 self.parents[inode_id] = inode.parent

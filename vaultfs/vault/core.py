@@ -19,7 +19,7 @@ from vaultfs.vault.roots import ChangedByOthers, RootSlots
 from vaultfs.vault.scratch import Scratch
 from vaultfs.vault.settings import Settings
 from vaultfs.vault.space import OUT_OF_SPACE, SpaceKeeper
-from vaultfs.vault.state import State
+from vaultfs.vault.state import TOP_IDS, State
 from vaultfs.vault.waits import NeedCheckpoint, NotReady, resolve
 
 log = logging.getLogger("vaultfs.vault")
@@ -249,6 +249,8 @@ class Core:
         latest = self.roots.latest
         assert latest is not None
         self.refuse_others()
+        # The chain of records begins here: what an earlier one said of places, for a change that was refused, is gone.
+        self.state.located = set(TOP_IDS)
         try:
             if self.journal.is_idle:
                 self.rotate_journal()

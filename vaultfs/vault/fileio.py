@@ -65,6 +65,7 @@ def write(core: Core, inode_id: int, offset: int, data: bytes, keep_times: bool)
     content = core.state.content(inode)
     plan = _plan_write(core, content, inode.size, offset, data)
     mtime, ctime = _times(core, inode, keep_times)
+    before = core.journal.sequence
     try:
         direct = _write_direct(core, content, plan.direct)
         wrapped_key = content.key.wrapped if direct and content.key is not None else b""
@@ -74,6 +75,7 @@ def write(core: Core, inode_id: int, offset: int, data: bytes, keep_times: bool)
         # Nothing that interrupts from outside: it may come when the map names the slots already.
         _give_back(core, content, plan.direct)
         raise
+    content.unsynced.update(dict.fromkeys([run.segment for run in plan.direct], before))
     _set_ctime(core, inode, mode, mtime, ctime)
     return len(data)
 
@@ -180,7 +182,6 @@ def _write_direct(core: Core, content: FileContent, runs: list[_Run]) -> list[Di
             for index, (slot, data, tag) in enumerate(zip(run.slots, run.data, tags, strict=True))
         ]
         core.state.active.direct_bytes += len(run.data) * slot_size(core.objects.chunk_size)
-        content.unsynced[segment] = core.journal.sequence
     return direct
 
 

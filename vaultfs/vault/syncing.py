@@ -20,7 +20,9 @@ class SyncPlan:
         self._through = core.journal.sequence
         self._flush: Flush | None = None
         contents = dict(core.replacements)
-        if inode_id is None:
+        if core.journal.is_idle:
+            contents = {}  # a clean root has everything
+        elif inode_id is None:
             contents |= {key: content for key, content in core.state.contents.items() if content.unsynced}
         elif inode_id in core.state.contents:
             contents[inode_id] = core.state.contents[inode_id]

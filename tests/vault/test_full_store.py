@@ -253,3 +253,26 @@ def test_a_session_in_a_store_without_a_free_byte_can_begin_with_a_deletion(kept
     assert kept.store.names("journal") == ["ballast"], "there is a journal to write to"
     kept.delete(b"file0", b"file1")
     kept.check()
+
+
+def test_a_log_is_emptied_on_a_full_disk() -> None:
+    """`: > big.log` gives room back, as deleting it does."""
+    kept = Kept()
+    kept.write(b"big.log", 8 << 20)
+    assert kept.vault.vault.checkpoint()
+    kept.fill(but=8 * PAGE)
+    inode = kept.vault.walk(b"big.log").id
+    kept.vault.vault.remember(inode)
+    kept.vault.vault._core.space._refreshed = 0.0  # what it looks at only once a second
+    with pytest.raises(NoSpace):
+        kept.vault.setattr(inode, SetAttr(size=9 << 20))
+    kept.vault.setattr(inode, SetAttr(size=0))
+    kept.contents[b"big.log"] = b""
+    kept.vault.fsync()
+    assert kept.vault.vault.checkpoint()
+    kept.vault.write(inode, 0, b"new")
+    kept.contents[b"big.log"] = b"new"
+    kept.vault.fsync()
+    for name, data in kept.contents.items():
+        found = kept.vault.walk(name)
+        assert kept.vault.read(found.id, 0, 9 << 20) == data

@@ -38,9 +38,8 @@ CHUNKS_PER_SEGMENT = 1024
 SLOT_TRAILER_SIZE = 16  # sealed behind the data: generation, number
 SLOT_OVERHEAD = NONCE_SIZE + SLOT_TRAILER_SIZE + TAG_SIZE
 # Slots of one segment: 1,024 chunks, their node, what waits to be freed of two epochs; below FAT's 4 GiB at any chunk
-# size. Direct writes stop earlier, so that a checkpoint always finds room.
+# size. Direct writes stop earlier, so that checkpoints always find room.
 MAX_SLOTS = 4032
-MAX_DIRECT_SLOTS = 2944
 MAP_ENTRY_SIZE = 24  # slot, length, tag
 INLINE_CHUNKS = 16  # a file of at most so many chunks keeps its map in the directory entry
 INLINE_DATA = 16384  # and one whose data is no longer may keep that itself there

@@ -276,7 +276,8 @@ def _truncate(state: State, record: Truncate) -> None:
     keep = -(-record.size // chunk_size)
     rest = record.size % chunk_size
     # The checkpoint allocates slots in segments that change, for which their leaf has to be known.
-    content.segment(keep // CHUNKS_PER_SEGMENT)
+    if keep % CHUNKS_PER_SEGMENT:
+        content.segment(keep // CHUNKS_PER_SEGMENT)
     if rest and record.size < state.inode(record.inode).size:
         _trim(state, content, keep - 1, rest)
     inode = state.edit(record.inode)

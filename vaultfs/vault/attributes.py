@@ -21,7 +21,10 @@ _TIME_LIMIT = 2**63 - 1
 
 def setattr(core: Core, inode_id: int, change: SetAttr) -> Inode:
     """Change attributes, the size among them; raises FilesystemError or NotReady, and then nothing changed."""
-    core.admit(_RECORD_ROOM)
+    if change.size is None:
+        core.admit(_RECORD_ROOM)
+    else:
+        fileio.admit_truncation(core, inode_id, change.size)
     wanted_mode, uid, gid, size, atime, mtime, ctime = change
     inode = core.state.inode(inode_id)
     if size is not None:

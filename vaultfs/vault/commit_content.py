@@ -1,7 +1,9 @@
 """The checkpoint of one file's content: writes what is only in memory to slots, and the new map's nodes."""
 
+import logging
 from collections.abc import Callable
 
+from vaultfs.errors import Damaged
 from vaultfs.format.constants import (
     CHUNKS_PER_SEGMENT,
     INDEX_SEGMENT,
@@ -29,10 +31,13 @@ from vaultfs.vault.content import ContentCommit, FileContent, LeafCommit, load_i
 from vaultfs.vault.objects import Objects
 from vaultfs.vault.segment import Segment, SlotRef, node_number
 
+log = logging.getLogger("vaultfs.vault")
+
 
 class ContentWriter:
     """Commits one file's frozen layer; runs in the checkpoint worker, raises OSError and Damaged.
 
+    What of the file is damaged already, and not needed for the change, stays as it is: the change may be good again.
     `may_inline` tells whether data of a size in bytes may go to the file's entry.
     """
 
@@ -63,14 +68,16 @@ class ContentWriter:
         for number in self._cut_segments():
             segment = committed.pop(number)
             self._dropped.append(segment)
-            self._stored -= sum(entry.length for _, entry in leaf_entries(self._leaf_of(segment)))
-        if not committed and (data := self._inline_data()):
-            return self._finish({})._replace(section=encode_inline_data(data), stored=len(data))
+            self._stored -= self._stored_in(segment)
+        if not committed:
+            self._stored = 0  # whatever could not be read
+            if data := self._inline_data():
+                return self._finish({})._replace(section=encode_inline_data(data), stored=len(data))
         for number in sorted(self._changed_segments()):
             segment = content.frozen_segment(number)
             leaf = self._new_leaf(number, segment)
             if number in self._layer.moved:
-                leaf, segment = self._move(number, segment, leaf)
+                leaf, segment = self._moved(number, segment, leaf)
             # Even one without any chunk stays: a write of the next epoch may just be going to it.
             segment.make()
             committed[number] = segment
@@ -96,6 +103,14 @@ class ContentWriter:
         if self._layer.cut % CHUNKS_PER_SEGMENT and boundary in self._content.committed:
             numbers.add(boundary)
         return numbers
+
+    def _stored_in(self, segment: Segment) -> int:
+        """The bytes of chunks in a segment, 0 if that cannot be read any more."""
+        try:
+            return sum(entry.length for _, entry in leaf_entries(self._leaf_of(segment)))
+        except Damaged as error:
+            log.warning("of inode %d a damaged part is cut off: %s", self._content.id, error)
+            return 0
 
     def _leaf_of(self, segment: Segment) -> bytes:
         return segment.leaf if segment.leaf is not None else segment.load_node()
@@ -159,6 +174,15 @@ class ContentWriter:
             segment.write(start, run)
         return written
 
+    def _moved(self, number: int, segment: Segment, leaf: bytes) -> tuple[bytes, Segment]:
+        """A segment's leaf and object once it has moved, or as they are if not all of it can be read."""
+        try:
+            return self._move(number, segment, leaf)
+        except Damaged as error:
+            log.warning("a part of inode %d stays where it is: %s", self._content.id, error)
+            self._dropped.append(self._layer.moved[number])
+            return leaf, segment
+
     def _move(self, number: int, segment: Segment, leaf: bytes) -> tuple[bytes, Segment]:
         """Seal all chunks of a segment anew in another object; the old one goes once the new one is committed."""
         target = self._layer.moved[number]
@@ -185,7 +209,7 @@ class ContentWriter:
         level = 0
         index = content.index
         only = committed.get(0) if len(committed) == 1 else None
-        if only is not None and len(self._leaf(only)) <= INLINE_CHUNKS * MAP_ENTRY_SIZE:
+        if only is not None and self._is_short(only):
             leaf = self._leaf(only)
             self._let_go_node(only.node, only)
             self._leaves[only] = LeafCommit(leaf, None)
@@ -207,6 +231,13 @@ class ContentWriter:
         return ContentCommit(
             content, section, committed, self._leaves, index, inner, level, self._stored, self._let_go, self._dropped
         )
+
+    def _is_short(self, segment: Segment) -> bool:
+        """Whether a segment's leaf may stand in the entry; one that cannot be read stays where it is."""
+        try:
+            return len(self._leaf(segment)) <= INLINE_CHUNKS * MAP_ENTRY_SIZE
+        except Damaged:
+            return False
 
     def _leaf(self, segment: Segment) -> bytes:
         commit = self._leaves.get(segment)

@@ -69,7 +69,10 @@ class DirectoryWriter:
         size = sum(item_size(name, entry) for name, entry in self._items.items())
         live, count = self._live_after(head)
         if is_rewritten(head, live, size, self._settings):
-            return self._rewrite(directory_objects(self._inode.content))
+            try:
+                return self._rewrite(directory_objects(self._inode.content))
+            except Damaged as error:
+                log.warning("a folder that cannot be read is added to, and not written anew: %s", error)
         head = head._replace(live=live, entries=count)
         if head.delta is not None:
             return self._done(head._replace(delta=self._append(head.delta)), [])

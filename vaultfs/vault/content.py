@@ -172,6 +172,19 @@ class FileContent:
             if segment is not None and segment.should_move(settings):
                 self._new_segment(self.frozen, number, self.frozen.moved)
 
+    def has_slots_for(self, segment: Segment, count: int) -> bool:
+        """Whether `count` chunks may go to a segment at once; slots for what checkpoints may have to put there stay.
+
+        The running one has at most as many as it has in memory, the next one as many as a segment has; and a node each.
+        """
+        taken = segment.taken + min(count, CHUNKS_PER_SEGMENT) + CHUNKS_PER_SEGMENT + 1
+        if self.frozen is None or taken + CHUNKS_PER_SEGMENT < MAX_SLOTS:
+            return taken <= MAX_SLOTS
+        first = segment.number * CHUNKS_PER_SEGMENT
+        chunks = self.frozen.chunks
+        waiting = sum(isinstance(chunks.get(first + index), bytearray) for index in range(CHUNKS_PER_SEGMENT))
+        return taken + waiting + 1 <= MAX_SLOTS
+
     def is_moving(self, number: int) -> bool:
         """Whether a running checkpoint moves a segment, so that no slots of it may be written now."""
         return self.frozen is not None and number in self.frozen.moved
@@ -185,6 +198,17 @@ class FileContent:
                 created=True, seals=reference.seals, node=reference,
             )  # fmt: skip
         self.loaded = True
+
+    @property
+    def has_short_map(self) -> bool:
+        """Whether the committed map stands in the entry as the leaf of a single segment."""
+        first = self.committed.get(0)
+        return first is not None and first.node is None
+
+    def require_map(self) -> None:
+        """Go on if the map's inner nodes are in memory; raises NotReady if they have to be read."""
+        if not self.loaded:
+            raise NeedIndex(self)
 
     def find(self, chunk: int) -> bytes | bytearray | SlotRef | None:
         """A chunk's data or slot, None for a hole; raises NotReady if the map has to be loaded."""
@@ -200,8 +224,7 @@ class FileContent:
 
     def find_committed(self, chunk: int) -> bytes | SlotRef | None:
         """A chunk's committed slot or inline data, None for a hole; raises NotReady if the map has to be loaded."""
-        if not self.loaded:
-            raise NeedIndex(self)
+        self.require_map()
         if chunk == 0 and (data := self.inline):
             return data
         number, index = divmod(chunk, CHUNKS_PER_SEGMENT)
@@ -223,8 +246,7 @@ class FileContent:
                 return segment
             if number * CHUNKS_PER_SEGMENT >= layer.cut:
                 return None
-        if not self.loaded:
-            raise NeedIndex(self)
+        self.require_map()
         segment = self.committed.get(number)
         if segment is not None and segment.leaf is None:
             raise NeedLeaf(self, segment)
@@ -385,6 +407,7 @@ class NeedLeaf(NotReady):
     def __init__(self, content: FileContent, segment: Segment) -> None:
         super().__init__(segment.path)
         self.segment = segment
+        self._content = content
         self._leaf = b""
         self._error: Damaged | None = None
 
@@ -407,7 +430,6 @@ class NeedLeaf(NotReady):
         if self._error is not None:
             raise self._error
         self.segment.adopt_leaf(self._leaf)
-        self._content = content
 
 
 class NeedChunk(NotReady):
@@ -435,6 +457,8 @@ class NeedChunk(NotReady):
 
     def install(self) -> None:
         """Keep it for the change; raises Damaged unless the chunk moved meanwhile."""
+        if self._content.forgotten:
+            return
         if self._error is not None:
             found = self._content.find(self._chunk)
             if isinstance(found, SlotRef) and found.entry == self._reference.entry:
@@ -457,8 +481,6 @@ def read_chunk_cached(objects: Objects, chunk: int, reference: SlotRef) -> bytea
     return None if stored is None else reference.segment.open_chunk(chunk, entry, stored)
 
 
-        if self._content.forgotten:
-            return
 class LoadedIndex(NamedTuple):
     """A large file's inner nodes, their segment, and the references to all leaves."""
 

@@ -131,11 +131,18 @@ class _WritePlan:
         number = chunk // CHUNKS_PER_SEGMENT
         if number != self._segment:
             self._segment, self._run = number, None
-            segment = None if content.is_moving(number) else content.writable_segment(number)
-            if segment is not None and not segment.is_crowded:
+            segment = None if content.is_moving(number) else _present(content, content.writable_segment(number))
+            if segment is not None and content.has_slots_for(segment, MAX_WRITE // content.objects.chunk_size):
                 self._run = _Run(chunk, segment)
                 self.direct.append(self._run)
         return self._run
+
+
+def _present(content: FileContent, segment: Segment | None) -> Segment | None:
+    """A segment whose object is there, if it should be; raises Damaged: no checkpoint could write to it."""
+    if segment is not None and segment.created:
+        content.objects.open(segment.path)
+    return segment
 
 
 def _plan_write(core: Core, content: FileContent, size: int, offset: int, data: bytes) -> _WritePlan:
@@ -151,6 +158,8 @@ def _plan_write(core: Core, content: FileContent, size: int, offset: int, data: 
     end = offset + len(data)
     stream = offset > 0 and len(data) >= core.settings.stream_minimum
     goes_on = stream and end % core.settings.page_size == 0
+    if content.has_short_map:
+        _present(content, content.segment(0))  # its leaf may outgrow the entry, and go there
     while position < end:
         chunk, start = divmod(position, chunk_size)
         stop = min(chunk_size, start + end - position)
@@ -163,7 +172,7 @@ def _plan_write(core: Core, content: FileContent, size: int, offset: int, data: 
         if run is not None:
             run.data.append(memoryview(beginning + piece) if beginning else piece)
         else:
-            content.segment(chunk // CHUNKS_PER_SEGMENT)
+            _present(content, content.segment(chunk // CHUNKS_PER_SEGMENT))
             if not whole:
                 content.fetch(chunk)
             plan.patches.append((position, bytes(piece)))
@@ -216,13 +225,18 @@ def truncate(core: Core, inode_id: int, size: int, keep_times: bool = False) -> 
     """Set a file's size, with `keep_times` as in `write`; raises FilesystemError or NotReady, and nothing changed."""
     if size < 0:
         raise InvalidArgument("a size is not negative")
-    core.admit(_RECORD_ROOM)
+    admit_truncation(core, inode_id, size)
     inode = regular(core.state.inode(inode_id))
     if size > MAX_FILE_SIZE:
         raise TooLarge("the file would be larger than the format allows")
     content = core.state.content(inode)
     chunk, rest = divmod(size, core.objects.chunk_size)
-    content.segment((chunk + bool(rest)) // CHUNKS_PER_SEGMENT)
+    content.require_map()
+    kept = chunk + bool(rest)
+    if kept % CHUNKS_PER_SEGMENT:
+        segment = content.segment(kept // CHUNKS_PER_SEGMENT)
+        if size < inode.size:
+            _present(content, segment)
     if rest and size < inode.size:
         content.segment(chunk // CHUNKS_PER_SEGMENT)
         content.fetch(chunk)
@@ -231,6 +245,15 @@ def truncate(core: Core, inode_id: int, size: int, keep_times: bool = False) -> 
     mtime, ctime = _times(core, inode, keep_times)
     core.commit(Truncate(inode_id, size, mode, mtime))
     _set_ctime(core, inode, mode, mtime, ctime)
+
+
+def admit_truncation(core: Core, inode_id: int, size: int) -> None:
+    """Let a change of size begin, as `Core.admit` does; where whole chunks go, as little is needed as for deleting."""
+    known = core.state.find_inode(inode_id)
+    if known is not None and size < known.size and not size % core.objects.chunk_size:
+        core.admit_removal()
+    else:
+        core.admit(_RECORD_ROOM)
 
 
 def blocks(state: State, inode: Inode) -> int:

@@ -1,12 +1,12 @@
 """One segment object in memory: which slots are taken, its ciphers, and how it is written and read."""
 
+import contextlib
 import heapq
 import threading
 from collections.abc import Sequence
 
 from vaultfs.errors import Damaged
 from vaultfs.format.constants import (
-    MAX_DIRECT_SLOTS,
     MAX_SLOTS,
     OBJECT_HEADER_SIZE,
     OBJECT_SEGMENT,
@@ -95,9 +95,10 @@ class Segment:
             return slots + list(range(begin, self.end))
 
     @property
-    def is_crowded(self) -> bool:
-        """Whether what is left should be left to the checkpoint."""
-        return not self._free and self.end >= MAX_DIRECT_SLOTS
+    def taken(self) -> int:
+        """How many slots are not free."""
+        with self._lock:
+            return self.end - len(self._free)
 
     def release(self, slot: int) -> None:
         """Give a slot back."""
@@ -179,9 +180,10 @@ class Segment:
         self.created = True
 
     def truncate(self) -> None:
-        """Cut the object behind its last slot; what goes is free. Raises OSError."""
+        """Cut the object, unless it is missing, behind its last slot; what goes is free. Raises OSError."""
         objects = self._objects
-        objects.handles.truncate(self.path, slot_offset(self.end, objects.chunk_size))
+        with contextlib.suppress(FileNotFoundError):
+            objects.handles.truncate(self.path, slot_offset(self.end, objects.chunk_size))
 
     def load_node(self) -> bytes:
         """The committed leaf, from its slot; raises Damaged."""

@@ -10,7 +10,7 @@ import stat
 from vaultfs.errors import Damaged, NotADirectory, Stale
 from vaultfs.format.constants import FIRST_FREE_ID, ORPHANS_ID, ROOT_ID, SHARD_BASE, SHARED_ID, SHARED_SHARDS
 from vaultfs.sealing.entries import Glance, Pointer, decode_entry, entry_id_and_mode, glance, may_have_xattrs
-from vaultfs.vault.content import FileContent, NeedIndex
+from vaultfs.vault.content import FileContent
 from vaultfs.vault.directory import Directory
 from vaultfs.vault.directory_load import NeedDirectory
 from vaultfs.vault.inode import Inode, inode_of_entry
@@ -288,9 +288,8 @@ class State:
     def changed_content(self, inode: Inode) -> FileContent:
         """A content that is about to change; raises NotReady if its map has to be loaded."""
         content = self.content(inode)
-        if not content.loaded:
-            # A checkpoint writes the whole map anew, also if nothing in it changes.
-            raise NeedIndex(content)
+        # A checkpoint writes the whole map anew, also if nothing in it changes.
+        content.require_map()
         self.active.contents[inode.id] = content
         return content
 
@@ -324,11 +323,11 @@ class State:
             del self.directories[inode_id]
         self._directory_bytes = sum([directory.size for directory in self.directories.values()])
         self._most_directory_bytes = self._directory_bytes + self.settings.directory_budget
+
     def _forget_content(self, inode_id: int) -> None:
         content = self.contents.pop(inode_id, None)
         if content is not None:
             content.forgotten = True
-
 
     def forget_inline(self, inode_id: int) -> None:
         """Forget the content of a closed file whose data its entry has; it is made again in no time."""

@@ -7,9 +7,9 @@ import stat
 import pytest
 
 from tests.support.memorystore import MemoryStore
-from tests.vault.harness import ROOT, SMALL_CHUNK, open_inline, put_file
+from tests.vault.harness import ROOT, SMALL_CHUNK, open_inline, options, put_file
 from tests.vault.walker import object_names
-from vaultfs.errors import Damaged
+from vaultfs.errors import Damaged, WriteFailed
 from vaultfs.format.layout import object_path, slot_offset
 from vaultfs.sealing.entries import decode_head
 from vaultfs.sealing.maps import leaf_entries
@@ -164,6 +164,35 @@ def test_a_file_whose_object_is_missing_is_written_anew(store: MemoryStore) -> N
     vault.write(inode, 0, b"good" * 999)
     again = end_and_reopen(store, vault, inode)
     assert again.read(again.walk(b"file").id, 0, 9999) == b"good" * 999
+
+
+@pytest.mark.expects_log("object .* is missing")
+def test_an_object_lost_after_a_change_was_accepted(store: MemoryStore) -> None:
+    """It may still come, so the vault waits for it; with consent the new data is kept, and the old is known as lost."""
+    vault = open_inline(store)
+    inode = put_file(vault, b"file", b"x" * 2048)
+    put_file(vault, b"other", b"o" * 5000)
+    vault.vault.open_inode(inode)
+    assert vault.vault.checkpoint()
+    path = committed(vault, inode)[0].path
+    vault.write(inode, 2048, b"new")
+    vault.fsync()
+    killed = store.copy()
+    stored = read_file(killed, path)
+    killed.delete(path)
+    with pytest.raises(WriteFailed, match=r"object .* is missing"):
+        open_inline(killed)
+    consent = open_inline(killed.copy(), options(accept_damage=True))
+    consent.vault.close()
+    again = open_inline(consent.vault.store)
+    found = again.walk(b"file").id
+    assert again.read(found, 2048, 10) == b"new"
+    with pytest.raises(Damaged):
+        again.read(found, 0, 10)
+    assert again.read(again.walk(b"other").id, 0, 9999) == b"o" * 5000
+    killed.create(path).write([stored], 0)
+    arrived = open_inline(killed)
+    assert arrived.read(arrived.walk(b"file").id, 0, 9999) == b"x" * 2048 + b"new"
 
 
 @pytest.mark.expects_log("a folder that cannot be read is added to")

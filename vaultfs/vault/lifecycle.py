@@ -139,6 +139,7 @@ def open_core(
         settings = replace(settings, inline_data=0)
     handles = HandleCache(store, settings.open_objects)
     objects = Objects(store, handles, SealingContext(keys, chunk_size))
+    objects.replaces_lost = accept_damage
     roots = RootSlots(objects)
     latest = _latest_root(store, roots, read_only)
     seen = memory.load() if memory is not None else None

@@ -55,6 +55,11 @@ def _next(source: tuple[bytes, Iterator[int]] | None) -> bytes:
 _CIPHERS = 256
 
 
+def lost(path: str) -> Damaged:
+    """The error for an object that should be there."""
+    return Damaged(f"object {path} is missing; is the store fully synced?")
+
+
 class SlotCiphers(NamedTuple):
     """The ciphers of one segment object: for chunks and for map nodes."""
 
@@ -66,9 +71,13 @@ class Objects:
     """`generation` is the one the changes now made will be committed as.
 
     `lock` is held while a segment is made, which the owner thread and the checkpoint worker may both want to.
+    `replaces_lost` lets segments that are missing be made again for what is to be written to them, with consent only:
+    they may still be on their way.
     """
 
-    __slots__ = ("_ciphers", "chunk_size", "context", "generation", "handles", "lock", "names", "store")
+    __slots__ = (
+        "_ciphers", "chunk_size", "context", "generation", "handles", "lock", "names", "replaces_lost", "store",
+    )  # fmt: skip
 
     def __init__(self, store: Store, handles: HandleCache, context: SealingContext) -> None:
         self.store = store
@@ -77,6 +86,7 @@ class Objects:
         self.chunk_size = context.chunk_size
         self.names = NameSource()
         self.generation = 0
+        self.replaces_lost = False
         self.lock = threading.Lock()
         self._ciphers: dict[bytes, SlotCiphers] = {}
 
@@ -98,7 +108,7 @@ class Objects:
         try:
             return self.handles.get(path)
         except FileNotFoundError as error:
-            raise Damaged(f"object {path} is missing; is the store fully synced?") from error
+            raise lost(path) from error
         except OSError as error:
             raise Damaged(f"object {path} cannot be opened: {error.strerror}") from error
 

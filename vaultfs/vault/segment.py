@@ -16,7 +16,7 @@ from vaultfs.format.layout import object_path, slot_offset, slot_size
 from vaultfs.sealing.maps import MapEntry, NodeReference, check_leaf, leaf_entries
 from vaultfs.sealing.objects import ObjectHeader, seal_object_header
 from vaultfs.sealing.slots import Buffer
-from vaultfs.vault.objects import Objects, SlotCiphers
+from vaultfs.vault.objects import Objects, SlotCiphers, lost
 from vaultfs.vault.settings import Settings
 
 KEY_EPOCH = 1
@@ -126,7 +126,10 @@ class Segment:
         )
 
     def write(self, slot: int, buffers: Sequence[Buffer]) -> None:
-        """Write from a slot on, making the object with its header first if it is not there yet; raises OSError."""
+        """Write from a slot on, making the object with its header first if it is not there yet.
+
+        Raises OSError, or Damaged if it was there and is lost.
+        """
         objects = self._objects
         offset = slot_offset(slot, objects.chunk_size)
         if not self.created:
@@ -135,7 +138,14 @@ class Segment:
                     self._create(buffers if offset == OBJECT_HEADER_SIZE else [])
                     if offset == OBJECT_HEADER_SIZE:
                         return
-        objects.handles.write(self.path, buffers, offset)
+        try:
+            objects.handles.write(self.path, buffers, offset)
+        except FileNotFoundError as error:
+            if not objects.replaces_lost:
+                raise lost(self.path) from error
+            with self._lock:
+                self._create([])
+            objects.handles.write(self.path, buffers, offset)
 
     def write_over(self, slot: int, data: memoryview, size: int, page: int) -> None:
         """Write the first `size` bytes of `data`, which has a page of bytes more, from a slot on; raises OSError.

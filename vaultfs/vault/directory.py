@@ -60,12 +60,12 @@ class Directory:
         """Take over what a checkpoint committed: encoded entries by name, empty for names that are gone."""
         committed, names = self.committed, self._names_of_ids
         for name, entry in items.items():
+            if names is not None:
+                _rename(names, name, committed.get(name), entry)
             old = committed.get(name)
             self.size += (len(entry) + _OVERHEAD if entry else 0) - (len(old) + _OVERHEAD if old is not None else 0)
             if entry:
                 committed[name] = entry
-                if names is not None:
-                    names[entry_id_and_mode(entry)[0]] = name
             else:
                 committed.pop(name, None)
         # Last: whatever stops this midway, what is not taken over yet is still found here.
@@ -99,3 +99,11 @@ class Directory:
     def changed(self) -> bool:
         """Whether anything here waits for a checkpoint."""
         return bool(self.active or self.frozen)
+
+
+def _rename(names: dict[int, bytes], name: bytes, old: bytes | None, new: bytes) -> None:
+    """Have `names` tell what a name stands for now, and not what it stood for: both are encoded entries."""
+    if old is not None and names.get(before := entry_id_and_mode(old)[0]) == name:
+        del names[before]
+    if new:
+        names[entry_id_and_mode(new)[0]] = name

@@ -7,14 +7,8 @@ import pytest
 
 from tests.support.faultystore import Fault, FaultyStore
 from tests.support.memorystore import MemoryStore
-from tests.vault.harness import ROOT, open_inline, put_file
+from tests.vault.harness import ROOT, open_inline, put_file, settle
 from vaultfs.errors import NoSpace
-from vaultfs.vault.inline import Inline
-
-
-def settle(vault: Inline) -> None:
-    while not vault.vault.settle():
-        assert vault.vault.checkpoint()
 
 
 def test_a_change_that_found_no_room_leaves_the_next_journal_whole(store: MemoryStore) -> None:

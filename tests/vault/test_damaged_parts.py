@@ -29,6 +29,29 @@ def break_slot(store: MemoryStore, path: str, slot: int) -> None:
     file.close()
 
 
+def file_in_an_object(store: MemoryStore) -> tuple[Inline, int, str]:
+    """An open vault with a file of two chunks, `x`, and another file; the first one's inode id and object's path."""
+    vault = open_inline(store)
+    inode = put_file(vault, b"file", b"x" * 2048)
+    put_file(vault, b"other", b"o" * 5000)
+    vault.vault.open_inode(inode)
+    assert vault.vault.checkpoint()
+    return vault, inode, committed(vault, inode)[0].path
+
+
+def without_its_object(store: MemoryStore) -> tuple[Inline, int, str, bytes]:
+    """The same opened anew when the object is gone from the store, and what that had stored."""
+    vault, inode, path = file_in_an_object(store)
+    vault.vault.release(inode)
+    vault.vault.close()
+    stored = read_file(store, path)
+    store.delete(path)
+    vault = open_inline(store)
+    inode = vault.walk(b"file").id
+    vault.vault.remember(inode)
+    return vault, inode, path, stored
+
+
 def end_and_reopen(store: MemoryStore, vault: Inline, inode: int) -> Inline:
     """After a sync and a checkpoint, which has to succeed; as a kill leaves it, and closed, it opens again."""
     vault.fsync(inode)
@@ -121,22 +144,9 @@ def test_a_segment_with_a_damaged_chunk_does_not_move(store: MemoryStore) -> Non
 @pytest.mark.parametrize(("offset", "size"), [(2048, 100), (0, 1024), (0, 2048), (2000, 3), (5000, 10)])
 def test_a_file_whose_object_is_missing_takes_no_data(store: MemoryStore, offset: int, size: int) -> None:
     """A sync client may still bring it: nothing is accepted that could go nowhere."""
-    vault = open_inline(store)
-    inode = put_file(vault, b"file", b"x" * 2048)
-    put_file(vault, b"other", b"o" * 5000)
-    vault.vault.open_inode(inode)
-    assert vault.vault.checkpoint()
-    path = committed(vault, inode)[0].path
-    vault.vault.release(inode)
-    vault.vault.close()
-    stored = read_file(store, path)
-    store.delete(path)
-    vault = open_inline(store)
-    inode = vault.walk(b"file").id
-    vault.vault.remember(inode)
-    if offset != 5000:  # a chunk of its own, in a segment of its own
-        with pytest.raises(Damaged, match="missing"):
-            vault.write(inode, offset, b"y" * size)
+    vault, inode, path, stored = without_its_object(store)
+    with pytest.raises(Damaged, match="missing"):
+        vault.write(inode, offset, b"y" * size)
     with pytest.raises(Damaged, match="missing"):
         vault.setattr(inode, SetAttr(size=1000))
     vault.setattr(inode, SetAttr(mode=0o600))
@@ -149,17 +159,7 @@ def test_a_file_whose_object_is_missing_takes_no_data(store: MemoryStore, offset
 
 
 def test_a_file_whose_object_is_missing_is_written_anew(store: MemoryStore) -> None:
-    vault = open_inline(store)
-    inode = put_file(vault, b"file", b"x" * 2048)
-    vault.vault.open_inode(inode)
-    assert vault.vault.checkpoint()
-    path = committed(vault, inode)[0].path
-    vault.vault.release(inode)
-    vault.vault.close()
-    store.delete(path)
-    vault = open_inline(store)
-    inode = vault.walk(b"file").id
-    vault.vault.remember(inode)
+    vault, inode, _, _ = without_its_object(store)
     vault.setattr(inode, SetAttr(size=0))
     vault.write(inode, 0, b"good" * 999)
     again = end_and_reopen(store, vault, inode)
@@ -169,12 +169,7 @@ def test_a_file_whose_object_is_missing_is_written_anew(store: MemoryStore) -> N
 @pytest.mark.expects_log("object .* is missing")
 def test_an_object_lost_after_a_change_was_accepted(store: MemoryStore) -> None:
     """It may still come, so the vault waits for it; with consent the new data is kept, and the old is known as lost."""
-    vault = open_inline(store)
-    inode = put_file(vault, b"file", b"x" * 2048)
-    put_file(vault, b"other", b"o" * 5000)
-    vault.vault.open_inode(inode)
-    assert vault.vault.checkpoint()
-    path = committed(vault, inode)[0].path
+    vault, inode, path = file_in_an_object(store)
     vault.write(inode, 2048, b"new")
     vault.fsync()
     killed = store.copy()

@@ -20,23 +20,18 @@ def test_names_are_found_by_inode_through_every_change() -> None:
     ids = count(100)
     assert directory.name_of(7) is None  # from now on it knows names by inode
     for _ in range(300):
-        items: dict[bytes, bytes] = {}
-        now = dict(expected)
+        before = dict(expected)
         for _ in range(rng.randint(1, 4)):
             name = rng.choice(NAMES)
-            if name in now and rng.random() < 0.4:
-                other = rng.choice(NAMES)  # a rename, perhaps over another
-                now[other] = now.pop(name)
-                items[name], items[other] = b"", entry(now[other])
-            elif name in now and rng.random() < 0.5:
-                del now[name]
-                items[name] = b""
+            if name in expected and rng.random() < 0.4:
+                expected[rng.choice(NAMES)] = expected.pop(name)  # a rename, perhaps over another
+            elif name in expected and rng.random() < 0.5:
+                del expected[name]
             else:
-                now[name] = next(ids)
-                items[name] = entry(now[name])
-        items = {name: entry(now[name]) if name in now else b"" for name in items}
-        directory.thaw(dict(rng.sample(sorted(items.items()), len(items))))
-        expected = now
+                expected[name] = next(ids)
+        changed = [name for name in NAMES if before.get(name) != expected.get(name)]
+        rng.shuffle(changed)
+        directory.thaw({name: entry(expected[name]) if name in expected else b"" for name in changed})
         for name, inode_id in expected.items():
             assert directory.name_of(inode_id) == name
         assert directory._names_of_ids == {inode_id: name for name, inode_id in expected.items()}

@@ -10,7 +10,7 @@ import pytest
 from tests.support import faultystore
 from tests.support.faultystore import Fault, FaultyStore
 from tests.support.memorystore import MemoryStore
-from tests.vault.harness import ROOT, differences, open_inline, options, put_file, snapshot
+from tests.vault.harness import ROOT, differences, open_inline, options, put_file, settle, snapshot
 from tests.vault.walker import assert_clean
 from vaultfs.errors import NotFound, ReadOnly
 from vaultfs.vault.inline import Inline
@@ -97,8 +97,7 @@ def test_the_end_of_a_deleted_file_can_be_the_first_change_after_a_clean_root(
         vault.unlink(ROOT, b"temporary")
     else:
         vault.rmdir(ROOT, b"temporary")
-    while not vault.vault.settle():
-        vault.vault.checkpoint()
+    settle(vault)
     if kind == stat.S_IFREG:
         vault.call(lambda: vault.vault.release(made))
     vault.call(lambda: vault.vault.forget(made, 1))
@@ -120,8 +119,7 @@ def test_a_deleted_file_that_cannot_be_removed_is_closed_all_the_same(store: Mem
     made = put_file(vault, b"temporary", b"x" * 5000)
     vault.open_inode(made)
     vault.unlink(ROOT, b"temporary")
-    while not vault.vault.settle():
-        vault.vault.checkpoint()
+    settle(vault)
     faulty.faults.append(Fault(errno.EIO, kinds=faultystore.CHANGES, lasting=True))
     vault.call(lambda: vault.vault.release(made))
     assert vault.vault.read_only
@@ -139,8 +137,7 @@ def test_a_sync_after_a_clean_root_finds_nothing_to_do(store: MemoryStore) -> No
     file = put_file(vault, b"large", b"c" * 20_000)
     replacing = put_file(vault, b"new", b"d" * 20_000)
     vault.rename(ROOT, b"new", ROOT, b"file")
-    while not vault.vault.settle():
-        vault.vault.checkpoint()
+    settle(vault)
     for inode in (file, replacing, None):
         assert not vault.vault.begin_sync(inode).needed
         vault.fsync(inode)

@@ -77,7 +77,7 @@ class ContentWriter:
             segment = content.frozen_segment(number)
             leaf = self._new_leaf(number, segment)
             if number in self._layer.moved:
-                leaf, segment = self._moved(number, segment, leaf)
+                leaf, segment = self._move_if_whole(number, segment, leaf)
             # Even one without any chunk stays: a write of the next epoch may just be going to it.
             segment.make()
             committed[number] = segment
@@ -174,7 +174,7 @@ class ContentWriter:
             segment.write(start, run)
         return written
 
-    def _moved(self, number: int, segment: Segment, leaf: bytes) -> tuple[bytes, Segment]:
+    def _move_if_whole(self, number: int, segment: Segment, leaf: bytes) -> tuple[bytes, Segment]:
         """A segment's leaf and object once it has moved, or as they are if not all of it can be read."""
         try:
             return self._move(number, segment, leaf)

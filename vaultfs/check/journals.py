@@ -1,15 +1,15 @@
 """Checks the journal a root needs: that it is there, that what had been synced in it verifies, and its chunks."""
 
 from vaultfs.check.committed import CommittedTree
-from vaultfs.check.findings import Finding, Kind, Report, Severity, error
+from vaultfs.check.findings import Finding, Kind, Report, Severity, error, note
 from vaultfs.errors import Damaged, PartlySynced
 from vaultfs.format.constants import CHUNKS_PER_SEGMENT
 from vaultfs.format.layout import journal_path, object_path
 from vaultfs.sealing.maps import MapEntry
-from vaultfs.sealing.records import Direct, Synced, Write
+from vaultfs.sealing.records import Direct, Write
 from vaultfs.vault.content import read_chunk
 from vaultfs.vault.objects import Objects
-from vaultfs.vault.recovery import JournalRecords, read_journals
+from vaultfs.vault.recovery import JournalRecords, covered_by_syncs, read_journals
 from vaultfs.vault.segment import Segment, SlotRef
 
 
@@ -48,14 +48,13 @@ class JournalCheck:
         findings = self._check_chunks(journals)
         if journals.damaged:
             findings.append(error(Kind.CORRUPT, journals.damaged, None, path))
+        elif journals.behind:
+            findings.append(note(Kind.CORRUPT, journals.left_behind, path))
         return findings
 
     def _check_chunks(self, journals: JournalRecords) -> list[Finding]:
         """Chunks that only records name: those a sync covers must verify."""
-        covered: dict[int, int] = {}
-        for _, record in journals.records:
-            if isinstance(record, Synced):
-                covered[record.inode] = max(covered.get(record.inode, 0), record.through)
+        covered = covered_by_syncs(journals.records)
         findings: list[Finding] = []
         for sequence, record in journals.records:
             if isinstance(record, Write):

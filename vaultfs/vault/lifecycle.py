@@ -63,6 +63,7 @@ from vaultfs.vault.recovery import (
     journal_numbers,
     named_objects,
     read_journals,
+    synced_objects,
     unknown_journals,
 )
 from vaultfs.vault.roots import NO_ROOT_VERIFIES, RootSlots
@@ -273,13 +274,15 @@ class _Opening:
             raise JournalDamaged(
                 f"{error}; mount with --read-only to look, or with --accept-damage to go on without such changes"
             ) from error
-        self._kept = replay.objects
+        self._kept = replay.objects | synced_objects(journals.behind)
         self._left_out = replay.left_out or bool(journals.damaged)
         log.info(
             "recovered %d of %d changes from the journal, since the vault was not closed the last time",
             replay.applied,
             len(journals.records),
         )
+        if journals.behind and not journals.damaged:
+            log.info("%s: it is kept, and `vaultfs export --salvage` gets them out", journals.left_behind)
         for inode_id, chunk in replay.skipped:
             log.info("chunk %d of inode %d had not reached the disk; it has its older content", chunk, inode_id)
 
@@ -320,13 +323,16 @@ class _Opening:
         if self._left_out:
             self._keep_journals(self._numbers)
             return self._numbers
+        journals = self._journals
+        broken = [header.number for header in journals.headers] if journals is not None and journals.behind else []
+        kept = sorted({*strangers, *broken})
         try:
-            self._keep_journals(strangers)
+            self._keep_journals(kept)
         except (NoSpace, StoreUnusable, OSError):
             if not self._is_ours:
                 raise
             # Where they are they are kept as well, until the next opening.
-            return [number for number in self._numbers if number not in strangers]
+            return [number for number in self._numbers if number not in kept]
         return self._numbers
 
     def _keep_journals(self, numbers: list[int]) -> None:
@@ -388,7 +394,7 @@ class _Opening:
         self._sync_kept()
         if self._journals is not None and core.space.is_scarce:
             # Only what no record names: should this opening fail, the next may find content that arrived meanwhile.
-            self._delete_strays(self._journals, self._kept | named_objects(self._journals))
+            self._delete_strays(self._journals, self._kept | named_objects(self._journals.records))
             cut_free_ends(core.objects, self._journals)
         try:
             core.rotate_journal()

@@ -7,6 +7,7 @@ tail is the normal end of a journal; a record that is broken although a later on
 import logging
 import struct
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from vaultfs.errors import Damaged, JournalDamaged, NotFound, PartlySynced
@@ -49,17 +50,27 @@ _LENGTHS = struct.Struct(f"<I{RECORD_ALIGNMENT - 4}x")
 class JournalRecords(NamedTuple):
     """What the journals hold: (sequence, record) in order, and the end of the chain.
 
-    `headers` are of all journals found, `ends` the offsets in them where the chain ends, `highest` is the highest
-    number any journal file has, `damaged` says why the records stop earlier than they should, empty if they do not.
+    `behind` are later ones that verify although one before them does not. `headers` are of all journals found,
+    `ends` the offsets in them where the chain ends, `highest` is the highest number any journal file has, `damaged`
+    says why the records stop earlier than they should, empty if they do not.
     """
 
     records: list[tuple[int, Record]]
+    behind: list[tuple[int, Record]]
     sequence: int
     tag: bytes
     headers: list[JournalHeader]
     ends: list[int]
     highest: int
     damaged: str
+
+    @property
+    def left_behind(self) -> str:
+        """What to say of the records in `behind`, a clause."""
+        return (
+            f"{len(self.behind)} later changes stand behind a broken one in the journal, as a power cut may leave them "
+            "if nothing was synced since"
+        )
 
     def replayed_files(self) -> set[int]:
         """The numbers of the files that have records of the chain."""
@@ -107,7 +118,9 @@ def read_journals(objects: Objects, start: JournalStart) -> JournalRecords:
         damaged = (
             f"journal records {reader.sequence + 1} to {reader.known_synced} had been synced and are broken or missing"
         )
-    return JournalRecords(reader.records, reader.sequence, reader.tag, headers, ends, numbers[-1], damaged)
+    return JournalRecords(
+        reader.records, reader.behind(), reader.sequence, reader.tag, headers, ends, numbers[-1], damaged
+    )
 
 
 class _ChainReader:
@@ -122,6 +135,11 @@ class _ChainReader:
         self._tags = [start.tag]
         self.records: list[tuple[int, Record]] = []
         self.known_synced = start.sequence
+        self._behind: dict[int, Record] = {}
+
+    def behind(self) -> list[tuple[int, Record]]:
+        """The records found that come later than the chain ends."""
+        return [found for found in sorted(self._behind.items()) if found[0] > self.sequence]
 
     def read(self, header: JournalHeader, stored: bytes) -> int:
         """Take the records of one file that go on from the last one, and return the offset behind them.
@@ -155,6 +173,8 @@ class _ChainReader:
         """Find records behind the break; what they say of being synced tells damage from a torn tail."""
         for sealed in verifying_records(cipher, view, offset):
             self.known_synced = max(self.known_synced, sealed.synced)
+            with suppress(Damaged):
+                self._behind[sealed.sequence] = decode_record(sealed.kind, sealed.body)
 
 
 def _chain(
@@ -247,10 +267,7 @@ class Replay:
         self._keeper = Keeper(state, records) if tolerant else None
         # Whether something that a record changes was left as it was.
         self.left_out = False
-        self._covered: dict[int, int] = {}
-        for _, record in records:
-            if isinstance(record, Synced):
-                self._covered[record.inode] = max(self._covered.get(record.inode, 0), record.through)
+        self._covered = covered_by_syncs(records)
         # Sizes that files may not grow past, because a chunk there was lost.
         self._caps: dict[int, int] = {}
         self._lost: set[int] = set()
@@ -392,9 +409,27 @@ class Replay:
         return True
 
 
-def named_objects(journals: JournalRecords) -> set[bytes]:
+def covered_by_syncs(records: Iterable[tuple[int, Record]]) -> dict[int, int]:
+    """By inode, the last sequence through which records say that its content had been synced."""
+    covered: dict[int, int] = {}
+    for _, record in records:
+        if isinstance(record, Synced):
+            covered[record.inode] = max(covered.get(record.inode, 0), record.through)
+    return covered
+
+
+def named_objects(records: Iterable[tuple[int, Record]]) -> set[bytes]:
     """The names of all objects that records say something of, whether or not they could be applied."""
-    return {direct.object for _, record in journals.records if isinstance(record, Write) for direct in record.direct}
+    return {direct.object for _, record in records if isinstance(record, Write) for direct in record.direct}
+
+
+def synced_objects(records: list[tuple[int, Record]]) -> set[bytes]:
+    """The names of the objects with content that had been synced, as these records have it."""
+    covered = covered_by_syncs(records)
+    return named_objects(
+        (sequence, record) for sequence, record in records
+        if isinstance(record, Write) and sequence <= covered.get(record.inode, 0)
+    )  # fmt: skip
 
 
 def cut_free_ends(objects: Objects, journals: JournalRecords) -> None:
@@ -402,7 +437,7 @@ def cut_free_ends(objects: Objects, journals: JournalRecords) -> None:
 
     Nothing is lost should recovery have to begin again: what lies there never followed on the records.
     """
-    if journals.damaged:
+    if journals.damaged or journals.behind:
         return
     for header, end in zip(journals.headers, journals.ends, strict=True):
         file = objects.store.open(journal_path(header.number), write=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.plain import opened
 from tests.cli.running import PASSWORD, digest, signals_itself
 from tests.cli.trees import facts_of
 
@@ -53,6 +54,21 @@ def test_copies_and_headers_are_restored(vaultfs, filled: Path, source: Path, tm
     assert vaultfs("check", filled, "--data", stdin=PASSWORD).code == 0
     assert exported(vaultfs, filled, tmp_path / "out") == facts_of(source)
     assert len(list((filled / "quarantine").rglob("*.header"))) == 2
+
+
+def test_objects_with_a_broken_beginning_are_mended(vaultfs, vault: Path, tmp_path: Path) -> None:
+    """A block of the disk that is lost there has the header and some of the first chunk: two findings, one object."""
+    with opened(vault) as plain:
+        for number in range(3):
+            plain.put(f"file {number}", os.urandom(150_000))
+    broken = [path for path in (vault / "objects").rglob("*") if path.is_file() and path.stat().st_size > 150_000]
+    assert len(broken) == 3
+    for path in broken:
+        path.write_bytes(bytes(4096) + path.read_bytes()[4096:])
+    said = repaired(vaultfs, vault, "--zeros")
+    assert said.count("write its header anew") == said.count("put zeros for bytes 0 to 65536") == 3
+    assert vaultfs("check", vault, "--data", stdin=PASSWORD).code == 0
+    assert len(list((vault / "quarantine").rglob("*.header"))) == 3
 
 
 def test_a_directory_is_put_together_again(vaultfs, filled: Path, source: Path, tmp_path: Path) -> None:

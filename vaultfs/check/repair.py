@@ -79,7 +79,7 @@ class Repair:
             name = object_name(finding.stored)
             if finding.stored in map(root_slot_path, range(ROOT_SLOTS)):
                 steps.append(self._root(finding.stored))
-            elif finding.kind == Kind.CORRUPT and name in owners:
+            elif finding.kind == Kind.CORRUPT and finding.start is None and name in owners:
                 steps.append(self._header(finding.stored, name, owners[name]))
             elif self._zeros and finding.start is not None and self._can_zero(finding.path):
                 assert finding.path is not None

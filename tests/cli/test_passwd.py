@@ -81,6 +81,18 @@ def test_the_roots_of_a_vault_that_is_open_are_left_alone(vaultfs, vault: Path) 
         assert changed == {"vaultfs.json", "vaultfs.json.backup"}
 
 
+def test_the_roots_of_a_vault_that_is_open_for_reading_take_the_change(vaultfs, refused, vault: Path) -> None:
+    """Who reads will not do it: the old password would open the copies in the roots until somebody writes."""
+    vault_id = bytes.fromhex(json.loads((vault / "vaultfs.json").read_text())["vault_id"])
+    with VaultLock.acquire(vault, vault_id, write=False):
+        done = vaultfs("passwd", vault, stdin=f"{PASSWORD}\n{NEW}\n")
+        assert (done.code, done.err) == (0, "")
+    for name in ("vaultfs.json", "vaultfs.json.backup"):
+        (vault / name).unlink()
+    refused(vaultfs("ls", vault, stdin=PASSWORD), 12, "password is wrong")
+    assert vaultfs("ls", vault, stdin=NEW).code == 0
+
+
 def test_a_damaged_copy_is_said_and_mended(vaultfs, vault: Path) -> None:
     (vault / "vaultfs.json").write_text("{}")
     done = vaultfs("passwd", vault, stdin=f"{PASSWORD}\n{NEW}\n")

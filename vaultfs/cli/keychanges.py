@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vaultfs.keys.header import Header, Unlocked
     from vaultfs.keys.headerfile import LoadedHeader
     from vaultfs.store.api import Store
+    from vaultfs.store.lock import VaultLock
 
 _NO_LOCKS_HERE = (errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.ENOLCK, errno.EBADF)
 
@@ -163,13 +164,22 @@ def _one_at_a_time(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _roots_are_ours(path: Path, vault_id: bytes) -> Iterator[bool]:
-    """Whether nobody has the vault open, who then is kept from opening it meanwhile."""
-    from vaultfs.store.lock import VaultLock
+    """Whether nobody has the vault open for writing, who then is kept from opening it meanwhile.
 
-    try:
-        lock = VaultLock.acquire(path, vault_id, write=True)
-    except LockedElsewhere:
+    Who has it open for reading writes no roots, when it ends neither, and takes no new header over.
+    """
+    lock = _lock(path, vault_id, write=True) or _lock(path, vault_id, write=False)
+    if lock is None:
         yield False
         return
     with lock:
         yield lock.foreign_note is None
+
+
+def _lock(path: Path, vault_id: bytes, *, write: bool) -> "VaultLock | None":
+    from vaultfs.store.lock import VaultLock
+
+    try:
+        return VaultLock.acquire(path, vault_id, write=write)
+    except LockedElsewhere:
+        return None

@@ -88,6 +88,20 @@ def test_keys_are_not_dropped_without_a_word(vaultfs, refused, vault: Path) -> N
     assert vaultfs("ls", vault, stdin=SECOND).code == 0
 
 
+def test_journals_that_were_put_away_are_not_dropped_without_a_word(vaultfs, refused, vault: Path) -> None:
+    (vault / "quarantine").mkdir()
+    (vault / "quarantine/20261130-120000").mkdir()
+    (vault / "quarantine/journal-0000000a").write_bytes(b"changes")
+    before = (vault / "vaultfs.json").read_bytes()
+    for options in ((), ("--yes",)):
+        done = vaultfs("rekey", vault, *options, *CHEAP, stdin=PASSWORD)
+        refused(done, 1, "1 journals in quarantine (journal-0000000a is one) will open no more")
+    assert (vault / "vaultfs.json").read_bytes() == before
+    done = vaultfs("rekey", vault, "--drop-kept-journals", *CHEAP, stdin=PASSWORD)
+    assert done.code == 0, done
+    assert "export --salvage" in done.err
+
+
 def test_on_a_terminal_each_key_is_asked_for(terminal, vaultfs, vault: Path, tmp_path: Path) -> None:
     """One is kept, one is mistyped and then kept, one is let go, and a new recovery key is made."""
     keyfile = tmp_path / "key.file"

@@ -18,7 +18,8 @@ from vaultfs.cli.interrupts import BetweenChanges
 from vaultfs.cli.keychanges import OpenedKeys
 from vaultfs.cli.output import Output
 from vaultfs.cli.progress import ProgressLine
-from vaultfs.errors import Damaged, Interrupted, LockedElsewhere, VaultfsError
+from vaultfs.errors import Damaged, Interrupted, LockedElsewhere, UsageError, VaultfsError
+from vaultfs.format.layout import QUARANTINE_FOLDER
 
 if TYPE_CHECKING:
     from vaultfs.mount.mounttable import Mount
@@ -40,6 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kdfoptions.add_arguments(parser)
     vaultpaths.add_journal_dir(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    parser.add_argument(
+        "--drop-kept-journals", action="store_true",
+        help="go on although journals in the store's quarantine folder will open no more",
+    )  # fmt: skip
     parser.epilog = (
         "It works while the vault is mounted or not. If it is interrupted, the vault opens as ever, and the same "
         f"command goes on where it was. {_LIMITS} To shut that out too, copy everything into a new vault."
@@ -56,6 +61,7 @@ def run(args: argparse.Namespace, out: Output) -> None:
     mount = _mount(path)
     if not loaded.header.previous:
         carryover.refuse_silent_loss(args, loaded.header)
+        _refuse_silent_loss(args, path, out)
     opened = keychanges.open_keys(args, out, loaded=loaded)
     if not opened.unlocked.header.previous:
         opened = _begin(args, out, opened)
@@ -69,6 +75,30 @@ def run(args: argparse.Namespace, out: Output) -> None:
         raise
     out.say("The vault has a new master key; old headers and the passwords for them open it no longer.")
     out.note(_LIMITS)
+
+
+def _refuse_silent_loss(args: argparse.Namespace, path: Path, out: Output) -> None:
+    """Tell of journals that were put away; UsageError if there is nobody to ask and no option says to go on."""
+    kept = _kept_journals(path)
+    if not kept:
+        return
+    what = (
+        f"{len(kept)} journals in {QUARANTINE_FOLDER} ({kept[0]} is one) will open no more, and may have changes that "
+        "nothing else has; `vaultfs export --salvage` gets those out"
+    )
+    if not args.drop_kept_journals and (args.yes or not os.isatty(0)):
+        raise UsageError(f"{what}: move them away then, or give --drop-kept-journals to go on.")
+    out.warn(f"{what}.")
+
+
+def _kept_journals(path: Path) -> list[str]:
+    from vaultfs.format.layout import kept_journal_number
+
+    try:
+        names = os.listdir(path / QUARANTINE_FOLDER)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(name for name in names if kept_journal_number(name) is not None)
 
 
 def _mount(path: Path) -> "Mount | None":

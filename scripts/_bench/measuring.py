@@ -74,7 +74,7 @@ class Measuring:
     def mount_times(self, number: int) -> None:
         """How long mounting takes with everything at its default, the cost of the password included."""
         for system in _rotated(self._systems, number):
-            if isinstance(system, Fuse) and system.keeps_data:
+            if isinstance(system, Fuse) and system.has_password:
                 self._say(f"round {number + 1}: {MOUNT} on {system.name}")
                 self.results.add(MOUNT, system.name, _mount_seconds(system))
 

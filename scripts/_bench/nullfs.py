@@ -172,7 +172,7 @@ class NullOperations(pyfuse3.Operations):
         return reply
 
 
-async def _serve(mountpoint: str) -> None:
+async def serve(mountpoint: str) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_raise_read_ahead, mountpoint)
         await pyfuse3.main(min_tasks=8)
@@ -199,7 +199,7 @@ def main() -> None:
         session_loop.install(lambda: False, lambda: None)
     pyfuse3.init(NullOperations(), args.mountpoint, {"default_permissions", "fsname=nullfs"})
     try:
-        trio.run(_serve, args.mountpoint)
+        trio.run(serve, args.mountpoint)
     finally:
         pyfuse3.close(unmount=True)
 

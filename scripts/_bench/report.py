@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
+from typing import TypeVar
 
 from _bench.measuring import MOUNT, UNLOCK, Results
 from _bench.rows import ROWS
 from _bench.systems import System
+
+Cell = TypeVar("Cell")
 
 _TITLES = {row.name: row.title for row in ROWS} | {
     MOUNT: "mount, everything at its default",
@@ -31,12 +34,12 @@ class Report:
         """Seconds by system."""
         return {name: median(seconds) for name, seconds in self._results.seconds[row].items()}
 
-    def against_best(self, row: str) -> float | None:
-        """How many times as long the fastest peer takes that did what the row asks for."""
+    def against_best(self, row: str, system: str = "vaultfs") -> float | None:
+        """How many times as long as `system` the fastest peer takes that did what the row asks for."""
         seconds = self.medians(row)
         idle = self._results.unsynced.get(row, ())
         peers = [seconds[name] for name in self._peers if name in seconds and name not in idle]
-        return min(peers) / seconds["vaultfs"] if peers and "vaultfs" in seconds else None
+        return min(peers) / seconds[system] if peers and system in seconds else None
 
     def against_floor(self, row: str) -> float | None:
         """How many times as long vaultfs takes as a filesystem that does nothing."""
@@ -45,7 +48,8 @@ class Report:
 
     def table(self) -> str:
         """Everything, in fixed-width columns; milliseconds."""
-        head = ["", *(f"{name} ms" for name in self._names), "best/vaultfs", "vaultfs/null"]
+        times = [f"{name} ms" for name in self._names]
+        head = ["", *times, "best/vaultfs", "vaultfs/null", *self._of_least("best/least")]
         lines = [head, *(self._line(row) for row in self._results.seconds)]
         lines += [self._memory_line(name) for name in ("mounted", "worked")] if self._results.memory else []
         widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
@@ -69,6 +73,7 @@ class Report:
                 "seconds": self._results.seconds[row],
                 "best_peer_over_vaultfs": self.against_best(row),
                 "vaultfs_over_null": self.against_floor(row),
+                "best_peer_over_least": self.against_best(row, "least"),
                 "not_synced_by": sorted(self._results.unsynced.get(row, ())),
             }
             for row in self._results.seconds
@@ -111,12 +116,18 @@ class Report:
             f"{seconds[name] * 1000:.0f}{'*' if name in idle else ''}" if name in seconds else "-"
             for name in self._names
         ]
-        return [_TITLES[row], *cells, _ratio(self.against_best(row)), _ratio(self.against_floor(row))]
+        ratios = [self.against_best(row), self.against_floor(row), *self._of_least(self.against_best(row, "least"))]
+        return [_TITLES[row], *cells, *map(_ratio, ratios)]
 
     def _memory_line(self, when: str) -> list[str]:
         memory = {name: asdict(found)[when] / 1048576 for name, found in self._results.memory.items()}
         cells = [f"{memory[name]:.0f}" if name in memory else "-" for name in self._names]
-        return [f"memory of the server, MiB, {'once mounted' if when == 'mounted' else 'after work'}", *cells, "", ""]
+        title = f"memory of the server, MiB, {'once mounted' if when == 'mounted' else 'after work'}"
+        return [title, *cells, "", "", *self._of_least("")]
+
+    def _of_least(self, cell: Cell) -> list[Cell]:
+        """A cell of the column that there is if `leastfs` was measured."""
+        return [cell] if "least" in self._names else []
 
 
 _TICKS = (0.125, 0.25, 0.5, 1, 2, 4)

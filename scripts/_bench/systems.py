@@ -21,6 +21,7 @@ class System:
 
     name = "plain"
     keeps_data = True
+    has_password = False
     is_peer = False
 
     def __init__(self, folder: Path) -> None:
@@ -60,6 +61,7 @@ class System:
 class Fuse(System):
     """A filesystem served by a process; subclasses say with which commands."""
 
+    has_password = True
     program = ""
 
     @classmethod
@@ -120,7 +122,8 @@ class Fuse(System):
 
     def _environment(self) -> dict[str, str]:
         own = str(self.folder)
-        given = {"HOME": own, "XDG_STATE_HOME": own, "XDG_RUNTIME_DIR": own, "PYTHONPATH": str(_REPOSITORY)}
+        modules = f"{_REPOSITORY}:{_REPOSITORY / 'scripts'}"
+        given = {"HOME": own, "XDG_STATE_HOME": own, "XDG_RUNTIME_DIR": own, "PYTHONPATH": modules}
         # An installed program is compiled; where this is set, each start would compile the repository's anew.
         kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         return kept | given
@@ -224,6 +227,7 @@ class Null(Fuse):
     name = "null"
     program = sys.executable
     keeps_data = False
+    has_password = False
 
     @classmethod
     def missing(cls) -> str:
@@ -255,7 +259,36 @@ class Null(Fuse):
         self._process.wait(_PATIENCE)
 
 
-SYSTEMS: tuple[type[System], ...] = (System, Null, VaultFs, Gocryptfs, Securefs, Cryfs, Encfs)
+class Least(Fuse):
+    """The floor of what vaultfs promises, in Python: the transport, the cipher, the bytes, the journal."""
+
+    name = "least"
+    program = sys.executable
+    has_password = False
+
+    @classmethod
+    def missing(cls) -> str:
+        return ""
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    def mount(self) -> None:
+        script = Path(__file__).with_name("leastfs.py")
+        with open(self.folder / "log", "ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, script, self.store, self.mountpoint], stdout=log, stderr=log, env=self._environment()
+            )
+        self._wait_until(lambda: os.path.ismount(self.mountpoint), "mount")
+        self.pid = self._process.pid
+
+    def unmount(self) -> None:
+        super().unmount()
+        self._process.wait(_PATIENCE)
+
+
+SYSTEMS: tuple[type[System], ...] = (System, Null, Least, VaultFs, Gocryptfs, Securefs, Cryfs, Encfs)
 
 
 def resident_bytes(pid: int) -> int:

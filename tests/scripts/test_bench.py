@@ -12,7 +12,7 @@ from _bench.measuring import Measuring, Memory, Results
 from _bench.report import Report
 from _bench.rows import ROWS, Place, WrongData, _check_tree, creates, list_tree, rename_loop
 from _bench.sizes import Sizes
-from _bench.systems import Cryfs, Fuse, Gocryptfs, Null, System, VaultFs
+from _bench.systems import Cryfs, Fuse, Gocryptfs, Least, Null, System, VaultFs
 
 from tests.support.mounting import needs_fuse
 
@@ -78,7 +78,8 @@ class MountedOnce(VaultFs):
 @pytest.mark.timeout(300)
 def test_every_row_runs(inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("_bench.measuring.drop_caches", lambda: None)  # the whole machine's, not the test's
-    systems: Sequence[System] = [System(tmp_path / "plain"), Null(tmp_path / "null"), MountedOnce(tmp_path / "vaultfs")]
+    kinds = (System, Null, Least, MountedOnce)
+    systems: Sequence[System] = [kind(tmp_path / kind.name) for kind in kinds]
     measuring = Measuring(systems, inputs, TINY, lambda _: None)
     try:
         measuring.prepare()
@@ -90,8 +91,8 @@ def test_every_row_runs(inputs: Inputs, tmp_path: Path, monkeypatch: pytest.Monk
     results = measuring.results
     assert results.failures == {}
     assert {row.name for row in ROWS} <= results.seconds.keys()
-    assert results.seconds["untar"].keys() == {"plain", "null", "vaultfs"}
-    assert results.seconds["sqlite-wal"].keys() == {"plain", "vaultfs"}, "nothing keeps no database"
+    assert results.seconds["untar"].keys() == {"plain", "null", "least", "vaultfs"}
+    assert results.seconds["sqlite-wal"].keys() == {"plain", "least", "vaultfs"}, "nothing keeps no database"
     assert all(seconds[0] > 0 for row in results.seconds.values() for seconds in row.values())
 
 
@@ -120,6 +121,21 @@ def test_the_report_compares_medians_with_the_best_peer_and_the_floor(tmp_path: 
     document = json.loads((tmp_path / "results.json").read_text())
     assert document["rows"]["untar"]["best_peer_over_vaultfs"] == pytest.approx(2.0)
     assert document["rows"]["untar"]["seconds"]["vaultfs"] == [0.1, 0.2, 0.9]
+
+
+def test_the_report_tells_how_far_the_best_peer_is_from_the_least(tmp_path: Path) -> None:
+    results = Results()
+    results.add("untar", "least", 0.4)
+    results.add("untar", "vaultfs", 0.5)
+    results.add("untar", "gocryptfs", 0.2)
+    results.memory["vaultfs"] = Memory(30 << 20, 50 << 20, 0.0)
+    report = Report(results, [kind(tmp_path / kind.name) for kind in (Least, VaultFs, Gocryptfs)])
+    table = report.table().splitlines()
+    assert table[0].split()[-1] == "best/least"
+    assert table[1].split()[-6:] == ["400", "500", "200", "0.40", "-", "0.50"]
+    report.write_json(tmp_path / "results.json", {})
+    document = json.loads((tmp_path / "results.json").read_text())
+    assert document["rows"]["untar"]["best_peer_over_least"] == pytest.approx(0.5)
 
 
 def test_who_does_not_flush_the_disk_is_not_compared_with(tmp_path: Path) -> None:

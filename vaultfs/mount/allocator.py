@@ -1,4 +1,4 @@
-"""Has the C library keep the memory of large requests instead of giving it back after each one."""
+"""Has the C library keep the memory of large requests while there is work, and give it back when there is none."""
 
 import ctypes
 
@@ -18,3 +18,14 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _MAPPED)
         mallopt(_M_TRIM_THRESHOLD, _KEPT)
+
+
+def give_back_freed_memory() -> None:
+    """Give freed memory back to the system, wherever it lies; takes milliseconds. Any thread.
+
+    By itself the library gives back no more than the end of the heap, and one small object there keeps all below it:
+    100 of 171 MiB after a few thousand files and random writes.
+    """
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if malloc_trim is not None:
+        malloc_trim(0)

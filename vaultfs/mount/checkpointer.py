@@ -5,6 +5,7 @@ import time
 
 import trio
 
+from vaultfs.mount.allocator import give_back_freed_memory
 from vaultfs.mount.workers import Workers
 from vaultfs.vault.checkpointing import CheckpointJob
 from vaultfs.vault.vault import Vault
@@ -42,6 +43,8 @@ class Checkpointer:
                 self._vault.evict()
             except Exception:
                 _log.exception("the checkpoint failed")
+            if not self._vault.has_changes:
+                await self._workers.run(give_back_freed_memory)
             if self._vault.wants_checkpoint(time.monotonic()):  # it failed, or a lot was written meanwhile
                 self.poke()
                 await trio.sleep(_PAUSE)

@@ -55,6 +55,68 @@ def test_content_comes_out_without_directories(vaultfs, vault: Path, source: Pat
     assert (tmp_path / "out/docs/hard").read_bytes() == b"hello\n"
 
 
+def lose(vaultfs, vault: Path, *folders: str) -> None:
+    """Delete the objects of folders: their names, and the small files in them."""
+    for path in [path for folder in folders for path in objects_of(vaultfs, vault, folder)]:
+        path.unlink()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """What is in all files below a folder, by path."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_folders_that_say_they_have_one_name_all_come_out(vaultfs, vault: Path, tmp_path: Path) -> None:
+    """What a folder says of its name is not written anew when it gets another."""
+    with opened(vault) as plain:
+        plain.mkdir("p", "p/New Folder", "z")
+        plain.put("p/New Folder/f", b"first")
+        plain.put("z/f", b"z")
+        plain.commit()
+        plain.move("p/New Folder", "p/Holiday")
+        plain.commit()
+        plain.mkdir("p/New Folder")
+        plain.put("p/New Folder/f", b"second")
+    lose(vaultfs, vault, "/p")
+    done = vaultfs("export", "--salvage", vault, tmp_path / "out", stdin=PASSWORD)
+    assert done.code == 0, done
+    assert contents(tmp_path / "out") == {
+        "p/New Folder/f": b"second",
+        "p/New Folder-2/f": b"first",
+        "z/f": b"z",
+    }
+
+
+def test_a_folder_that_says_it_is_lost_and_found_has_its_place(vaultfs, vault: Path, tmp_path: Path) -> None:
+    """A repair made it; what nothing names this time comes to another one."""
+    with opened(vault) as plain:
+        plain.mkdir("lost+found", "p", "p/below")
+        plain.put("lost+found/f", b"of a repair")
+        plain.put("p/below/f", b"below")
+    lose(vaultfs, vault, "/p", "/")
+    done = vaultfs("export", "--salvage", vault, tmp_path / "out", stdin=PASSWORD)
+    assert done.code == 0, done
+    found = contents(tmp_path / "out")
+    assert found.pop("lost+found/f") == b"of a repair"
+    ((path, data),) = found.items()
+    assert (path.partition("/")[0], path.partition(" ")[2], data) == ("lost+found-2", "below/f", b"below")
+
+
+def test_a_long_name_in_lost_and_found_is_cut(vaultfs, vault: Path, tmp_path: Path) -> None:
+    with opened(vault) as plain:
+        plain.mkdir("p", "p/" + "n" * 255, "z")
+        plain.put("p/" + "n" * 255 + "/f", b"inside")
+        plain.put("z/f", b"z")
+    lose(vaultfs, vault, "/p", "/")
+    done = vaultfs("export", "--salvage", vault, tmp_path / "out", stdin=PASSWORD)
+    assert done.code == 0, done
+    found = contents(tmp_path / "out")
+    assert found.pop("z/f") == b"z"
+    ((path, data),) = found.items()
+    assert data == b"inside"
+    assert (path.partition("/")[0], path.partition(" ")[2]) == ("lost+found", "n" * 234 + "/f")
+
+
 def test_a_broken_chunk_costs_itself(vaultfs, vault: Path, source: Path, tmp_path: Path) -> None:
     assert vaultfs("import", source, vault, stdin=PASSWORD).code == 0
     (stored,) = objects_of(vaultfs, vault, "/big")

@@ -4,7 +4,7 @@ Nothing here can tell whether what is found is the newest, or was deleted: that 
 """
 
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -82,6 +82,8 @@ class Salvage:
     def walk(self) -> Iterator[Salvaged]:
         """Everything, depth first."""
         top = self._scan.directories.get(ROOT_ID)
+        # A repair may have made such a folder in the vault.
+        place = _free(LOST_AND_FOUND, {name for name, _ in self._children(ROOT_ID)})
         yield from self._below(b"", self._inode(ROOT_ID, top, 0o755))
         lost = [
             inode_id for inode_id in sorted(self._scan.directories)
@@ -89,14 +91,12 @@ class Salvage:
         ]  # fmt: skip
         # Directories whose own account names another one that is lost as well come with that one.
         heads = [inode_id for inode_id in lost if self._scan.directories[inode_id].parent not in lost]
-        # A repair may have made such a folder in the vault.
-        place = next(name for name in numbered(LOST_AND_FOUND) if name not in self._entries(ROOT_ID))
         folder = _made_up(place)
         yield Salvaged(place, folder, False)
         for inode_id in heads or lost:
             if inode_id not in self._visited:
                 directory = self._scan.directories[inode_id]
-                name = b"%d %s" % (inode_id, directory.name) if directory.name else b"%d" % inode_id
+                name = _known_by(inode_id, directory.name)
                 yield from self._below(place + b"/" + name, self._inode(inode_id, directory, 0o700))
         yield from self._lost_files(place)
         yield from self._changed_files(place + b"/journal")
@@ -151,12 +151,23 @@ class Salvage:
                 entry = self._shared.get(entry.id)
             if entry is not None:
                 children.append((name, inode_of_entry(entry, inode_id, name)))
-        # Directories that say they were here, although no frame that is left names them.
-        for child_id in self._own_account.get(inode_id, []):
-            directory = self._scan.directories[child_id]
-            if directory.name not in entries:
-                children.append((directory.name, self._inode(child_id, directory, 0o700)))
-        return children
+        return children + self._claimants(inode_id, set(entries))
+
+    def _claimants(self, inode_id: int, named: set[bytes]) -> list[tuple[bytes, Inode]]:
+        """Directories that say they were here, although no frame that is left names them.
+
+        Several may say so of one name: what a directory says is as old as its last change, so one that was moved away
+        may still have the name that another got. The one that was changed last keeps it.
+        """
+        found = [(child_id, self._scan.directories[child_id]) for child_id in self._own_account.get(inode_id, [])]
+        claimants: list[tuple[bytes, Inode]] = []
+        taken = set(named)
+        for child_id, directory in sorted(found, key=lambda each: each[1].generation, reverse=True):
+            if directory.name not in named and child_id not in self._visited:
+                name = _free(directory.name, taken)
+                taken.add(name)
+                claimants.append((name, self._inode(child_id, directory, 0o700)))
+        return claimants
 
     def _lost_files(self, place: bytes) -> Iterator[Salvaged]:
         """Files that have objects and no entry anywhere; hard-linked ones without a name still have theirs."""
@@ -178,8 +189,7 @@ class Salvage:
         for number, changed in self._changed.items():
             before = self._before_of(changed)
             known = changed.name or (before.name if before is not None else b"")
-            name = _short(b"%d %b" % (changed.id, known) if known else b"%d" % changed.id)
-            name = next(each for each in numbered(name) if each not in taken)
+            name = _free(_known_by(changed.id, known), taken)
             taken.add(name)
             yield Salvaged(place + b"/" + name, self._after(changed, number), False)
         yield Salvaged(place, folder, True)
@@ -342,6 +352,16 @@ def _decoded(encoded: bytes) -> Entry | Pointer | None:
         return decode_entry(encoded)
     except Damaged:
         return None
+
+
+def _known_by(inode_id: int, name: bytes) -> bytes:
+    """What something is called where it has no place of its own: its number, and the name that it had, if any."""
+    return _short(b"%d %b" % (inode_id, name)) if name else b"%d" % inode_id
+
+
+def _free(name: bytes, taken: Container[bytes]) -> bytes:
+    """A name that nothing has, made of one that something may have."""
+    return name if name not in taken else next(each for each in numbered(_short(name)) if each not in taken)
 
 
 def _short(name: bytes) -> bytes:

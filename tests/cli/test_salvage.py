@@ -102,6 +102,23 @@ def test_a_folder_that_says_it_is_lost_and_found_has_its_place(vaultfs, vault: P
     assert (path.partition("/")[0], path.partition(" ")[2], data) == ("lost+found-2", "below/f", b"below")
 
 
+def test_folders_that_say_they_are_in_one_another_come_out(vaultfs, vault: Path, tmp_path: Path) -> None:
+    with opened(vault) as plain:
+        plain.mkdir("a", "a/b", "p", "p/below")
+        plain.put("a/b/f", b"in b")
+        plain.put("p/below/f", b"below")
+        plain.commit()
+        plain.move("a/b", "b")
+        plain.commit()
+        plain.move("a", "b/a")
+        plain.put("b/a/f", b"in a")
+    break_frame(vault, "b", -1)
+    lose(vaultfs, vault, "/p", "/")
+    done = vaultfs("export", "--salvage", vault, tmp_path / "out", stdin=PASSWORD)
+    assert done.code == 0, done
+    assert set(contents(tmp_path / "out").values()) == {b"in a", b"in b", b"below"}
+
+
 def test_a_long_name_in_lost_and_found_is_cut(vaultfs, vault: Path, tmp_path: Path) -> None:
     with opened(vault) as plain:
         plain.mkdir("p", "p/" + "n" * 255, "z")

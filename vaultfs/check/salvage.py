@@ -93,7 +93,8 @@ class Salvage:
         heads = [inode_id for inode_id in lost if self._scan.directories[inode_id].parent not in lost]
         folder = _made_up(place)
         yield Salvaged(place, folder, False)
-        for inode_id in heads or lost:
+        # No head leads to two that say they are in one another, or to one whose name there is another's by now.
+        for inode_id in (*heads, *lost):
             if inode_id not in self._visited:
                 directory = self._scan.directories[inode_id]
                 name = _known_by(inode_id, directory.name)

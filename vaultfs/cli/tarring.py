@@ -43,6 +43,8 @@ class TarExporter:
         )  # fmt: skip
         self._progress = progress
         self._linked: dict[int, str] = {}
+        # Sentences about what could not be read of hard-linked files.
+        self._losses: dict[int, list[str]] = {}
         self.failures: list[str] = []
         self.files = 0
         self.copied = 0
@@ -68,6 +70,7 @@ class TarExporter:
             if first != info.name:
                 info.type, info.linkname, info.pax_headers = tarfile.LNKTYPE, first, {}
                 self._tar.addfile(info)
+                self.failures += [f"{shown(path)}: {loss}" for loss in self._losses.get(inode.id, [])]
                 return
         if kind == tarfile.REGTYPE:
             self._add_file(path, info, inode)
@@ -76,7 +79,10 @@ class TarExporter:
 
     def _add_file(self, path: bytes, info: tarfile.TarInfo, inode: Inode) -> None:
         def lost(start: int, end: int, cause: str) -> None:
-            self.failures.append(f"{shown(path)}: bytes {start} to {end} are lost, zeros in their place: {cause}")
+            loss = f"bytes {start} to {end} are lost, zeros in their place: {cause}"
+            self.failures.append(f"{shown(path)}: {loss}")
+            if inode.nlink > 1:
+                self._losses.setdefault(inode.id, []).append(loss)
 
         ranges = self._ranges(inode)
         content = _filled(self._pieces(inode, lost), ranges, self._count)

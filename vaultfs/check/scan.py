@@ -1,5 +1,6 @@
 """Finds all objects of a store by their sealed headers, and puts directories together from the frames they are in."""
 
+import errno
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -51,7 +52,7 @@ class FoundDirectory:
 class Scan:
     """All objects of a store by what their sealed headers say; `broken` are paths whose header does not verify.
 
-    Of those, and of directories, `failing` are those that the store gave an error for instead of bytes.
+    Of those, of directories and of the store's own folders, `failing` are those that the store gave an error for.
     `content_size` is how many bytes the objects with files' content have, used or not; `newest` is the highest
     generation of an object, `highest_id` the highest number of an inode, and `ids_of` has that by generation.
 
@@ -97,7 +98,9 @@ class Scan:
     def _paths(self, folder: str) -> Iterator[str]:
         try:
             names = self._objects.store.names(folder)
-        except OSError:
+        except OSError as error:
+            if error.errno != errno.ENOTDIR:
+                self._note_failure(folder, error)
             return
         for name in names:
             yield f"{folder}/{name}"

@@ -13,6 +13,8 @@ from vaultfs.cli.progress import ProgressLine
 from vaultfs.errors import Damaged, UsageError
 
 if TYPE_CHECKING:
+    from vaultfs.check.scan import Scan
+    from vaultfs.check.uncommitted import Uncommitted
     from vaultfs.cli.exporting import Exporter
     from vaultfs.cli.tarring import TarExporter
     from vaultfs.vault.inline import Inline
@@ -47,12 +49,13 @@ def run(args: argparse.Namespace, out: Output) -> None:
         if args.salvage and target is not None:
             _salvage(args, target, out)
             return
-        with vaultpaths.reading(args, out) as (inline, inode, path), ProgressLine(out, "Export") as line:
-            done = _export(inline, inode, path.rpartition(b"/")[2], target, out, line)
+        with vaultpaths.reading(args, out) as (inline, inode, path):
+            with ProgressLine(out, "Export") as line:
+                done = _export(inline, inode, path.rpartition(b"/")[2], target, out, line)
+            conclude(done.files, done.copied, done.failures, out, quiet=target is None)
     finally:
         if target is not None:
             os.close(target)
-    conclude(done.files, done.copied, done.failures, out, quiet=target is None)
 
 
 def prepare(directory: str) -> int:
@@ -121,11 +124,19 @@ def _salvage(args: argparse.Namespace, target: int, out: Output) -> None:
             salvage = Salvage(tree.objects, scan, lookahead.start, changed=uncommitted.files)
             exporter = Exporter(salvage.pieces, out.warn, lambda done: line.update(done, scan.content_size))
             exporter.export(lookahead.follow(*tee(Step(*found, "") for found in salvage.walk())), target)
-    for path in scan.broken:
-        out.warn(f"{path} is none of this vault's objects, or its header is broken")
-    for path in uncommitted.broken:
-        out.warn(f"{path} is no journal that this vault's keys open")
-    conclude(exporter.files, exporter.copied, exporter.failures + uncommitted.failures, out, quiet=False)
+    failures = [*exporter.failures, *uncommitted.failures, *_unread(scan, uncommitted)]
+    conclude(exporter.files, exporter.copied, failures, out, quiet=False)
+
+
+def _unread(scan: "Scan", uncommitted: "Uncommitted") -> list[str]:
+    """Sentences about what may have more of the vault, and could not be looked into."""
+    failing = set(scan.failing)
+    broken = [path for path in scan.broken if path not in failing]
+    return [
+        *(f"{path} cannot be read: the store gives an error for it" for path in sorted(failing)),
+        *(f"{path} is none of this vault's objects, or its header is broken" for path in broken),
+        *(f"{path} is no journal that this vault's keys open" for path in uncommitted.broken),
+    ]
 
 
 def conclude(files: int, copied: int, failures: list[str], out: Output, *, quiet: bool) -> None:
@@ -135,4 +146,5 @@ def conclude(files: int, copied: int, failures: list[str], out: Output, *, quiet
     for failure in failures:
         out.warn(failure)
     if failures:
-        raise Damaged(f"{len(failures)} things could not be copied whole, those named above; everything else was")
+        number = counted(len(failures), "thing")
+        raise Damaged(f"{number} could not be read or copied whole, as named above; everything else was")

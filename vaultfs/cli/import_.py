@@ -3,12 +3,13 @@
 import argparse
 import os
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaultfs.cli import opening, passwords, vaultpaths
 from vaultfs.cli.insight import taken
 from vaultfs.cli.interrupts import BetweenChanges
-from vaultfs.cli.output import Output, size_text
+from vaultfs.cli.output import Output, counted, size_text
 from vaultfs.cli.progress import ProgressLine
 from vaultfs.errors import Damaged, NotADirectory, NotFound, UsageError
 
@@ -37,6 +38,7 @@ def run(args: argparse.Namespace, out: Output) -> None:
     if not os.path.isdir(args.directory):
         raise UsageError(f"{args.directory} is not a directory.")
     place = vaultpaths.parse(args.place)
+    _refuse_itself(args.directory, place.store)
     loaded = opening.load_header(place.store, out)
     opening.refuse_if_open(place.store, write=True)
     unlocked = opening.unlock(loaded, passwords.source(args), out)
@@ -58,14 +60,32 @@ def run(args: argparse.Namespace, out: Output) -> None:
             vault.close()
     grown = max(taken(place.store) - before, 0)
     out.say(f"{importer.files} entries, {size_text(importer.copied)} in; the store grew by {size_text(grown)}.")
+    _conclude(importer, comparison, out)
+
+
+def _refuse_itself(directory: str, store: Path) -> None:
+    """UsageError if the store would be copied into itself."""
+    top, inner = os.path.realpath(directory), os.path.realpath(store)
+    if os.path.commonpath((top, inner)) == top:
+        raise UsageError(f"The store {store} is in {directory} itself, and would be copied into what it grows by.")
+
+
+def _conclude(importer: "Importer", comparison: "Comparison | None", out: Output) -> None:
+    """Name what is not as it was found; raises Damaged if there is any."""
+    differences = comparison.differences if comparison is not None else []
+    for sentence in (*importer.changed, *differences):
+        out.warn(sentence)
+    if differences:
+        raise Damaged(
+            f"{len(differences)} differences between the directory and the vault, those named above; "
+            "the directory may have changed meanwhile"
+        )
+    if importer.changed:
+        raise Damaged(
+            f"{counted(len(importer.changed), 'file')} named above may be copied as it never was; everything else is "
+            "in the vault as it was found"
+        )
     if comparison is not None:
-        for difference in comparison.differences:
-            out.warn(difference)
-        if comparison.differences:
-            raise Damaged(
-                f"{len(comparison.differences)} differences between the directory and the vault, those named above; "
-                "the directory may have changed meanwhile"
-            )
         out.say(f"{comparison.files} entries and {size_text(comparison.compared)} read back: all the same.")
 
 

@@ -3,17 +3,18 @@
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from vaultfs.cli.lookahead import FileAhead, Lookahead
 from vaultfs.cli.source import Source, brought_in, data_ranges, walk_source
+from vaultfs.cli.sourcefile import PIECE, SourceFile
 from vaultfs.cli.vaultpaths import shown
-from vaultfs.errors import Exists, NotFound, WriteFailed
+from vaultfs.errors import Exists, NotFound, VaultfsError, WriteFailed
 from vaultfs.vault.beside import CheckpointsBeside
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.inode import Inode, SetAttr
 from vaultfs.vault.vault import Vault
 
-PIECE = 1 << 20
 _EVICT_EVERY = 1000
 # Entries whose changes go to the journal together.
 _WRITE_OUT_EVERY = 8
@@ -33,7 +34,9 @@ class Importer:
         self._checkpoints = CheckpointsBeside(vault)
         self._inline = Inline(vault, self._checkpoints.checkpoint)
         self._progress = progress
-        self._linked: dict[tuple[int, int], int] = {}
+        self._linked: dict[tuple[int, int, int, int], int] = {}
+        self.changed: list[str] = []
+        """Sentences about files that were written to meanwhile."""
         self.files = 0
         self.copied = 0
 
@@ -86,7 +89,8 @@ class Importer:
     def _entry(self, source: Source, parents: list[int]) -> None:
         status = source.status
         parent = parents[-1]
-        place = (status.st_dev, status.st_ino)
+        # An inode's number is used again once it is deleted, by another file that has several names, perhaps.
+        place = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         try:
             if status.st_nlink > 1 and place in self._linked:
                 self._inline.link(self._linked[place], parent, source.name)
@@ -99,9 +103,15 @@ class Importer:
             # Found by its id later on, wherever that is, and so are the directories it is found by.
             for inode_id in (*parents, inode.id):
                 self._vault.remember(inode_id)
-        if stat.S_ISREG(status.st_mode):
-            self._content(source, inode.id)
-        self._dress(source, inode.id)
+        try:
+            if stat.S_ISREG(status.st_mode):
+                self._content(source, inode.id)
+            self._dress(source, inode.id)
+        except BaseException:
+            # A part of it would look like the whole. What cannot be removed is what the error is about.
+            with suppress(VaultfsError, OSError):
+                self._inline.unlink(parent, source.name)
+            raise
 
     def _make(self, source: Source, parent: int) -> Inode:
         status = source.status
@@ -115,25 +125,19 @@ class Importer:
         )
 
     def _content(self, source: Source, inode_id: int) -> None:
-        fd = source.open()
-        try:
-            end = 0
-            for start, stop in data_ranges(fd, os.fstat(fd).st_size):
-                for offset in range(start, stop, PIECE):
-                    data = os.pread(fd, min(PIECE, stop - offset), offset)
-                    if not data:
-                        break
-                    self._inline.write(inode_id, offset, data)
-                    end = offset + len(data)
-                    self.copied += len(data)
-                    self._progress(self.copied)
-                    self._check()
-                    self._checkpoints.keep_up()
-            size = os.fstat(fd).st_size
-            if size != end:
-                self._inline.setattr(inode_id, SetAttr(size=size))
-        finally:
-            os.close(fd)
+        end = 0
+        with SourceFile(source) as file:
+            for offset, data in file.pieces():
+                self._inline.write(inode_id, offset, data)
+                end = offset + len(data)
+                self.copied += len(data)
+                self._progress(self.copied)
+                self._check()
+                self._checkpoints.keep_up()
+            if file.size != end:
+                self._inline.setattr(inode_id, SetAttr(size=file.size))
+            if file.changed:
+                self.changed.append(f"{shown(source.path)} was written to while it was copied")
 
     def _dress(self, source: Source, inode_id: int) -> None:
         status = source.status

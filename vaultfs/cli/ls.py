@@ -30,6 +30,10 @@ def run(args: argparse.Namespace, out: Output) -> None:
             found = [(name, inline.lookup(inode.id, name)) for name in names]
         else:
             found = [(path.rpartition(b"/")[2], inode)]
+        _show(found, args, out)
+
+
+def _show(found: list[tuple[bytes, "Inode"]], args: argparse.Namespace, out: Output) -> None:
     if args.json:
         out.json([members(name, each) for name, each in found])
     elif args.null:

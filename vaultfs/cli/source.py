@@ -137,18 +137,18 @@ def brought_in(walk: Iterator[Visit]) -> Iterator[Visit]:
         raise failure
 
 
-def data_ranges(fd: int, size: int) -> Iterator[tuple[int, int]]:
-    """(start, end) of the data of a file, as lseek(2) tells with SEEK_DATA and SEEK_HOLE."""
-    offset = 0
+def data_ranges(fd: int, size: int, offset: int = 0) -> Iterator[tuple[int, int]]:
+    """(start, end) of a file's data from `offset` up to `size`, as lseek(2) tells with SEEK_DATA and SEEK_HOLE."""
     while offset < size:
         try:
             start = os.lseek(fd, offset, os.SEEK_DATA)
+            offset = os.lseek(fd, start, os.SEEK_HOLE)
         except OSError as error:
-            if error.errno == errno.ENXIO:
+            if error.errno == errno.ENXIO:  # nothing but a hole follows, or the file was cut meanwhile
                 return
             raise
-        offset = os.lseek(fd, start, os.SEEK_HOLE)
-        yield start, offset
+        if start < size:
+            yield start, min(offset, size)
 
 
 def source_size(directory: str) -> int:

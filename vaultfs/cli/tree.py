@@ -43,7 +43,7 @@ def run(args: argparse.Namespace, out: Output) -> None:
                 mark = "/" if stat.S_ISDIR(step.inode.mode) else ""
                 long = f"{described(step.inode)} " if args.long else ""
                 out.result(f"{long}{indent}{vaultpaths.shown_name(name)}{mark}")
-    if not args.null:
-        out.say(f"{counted(directories, 'directory', 'directories')}, {counted(files, 'file')}, {size_text(size)}.")
-    if damaged:
-        raise Damaged(f"{damaged} places cannot be read")
+        if not args.null:
+            out.say(f"{counted(directories, 'directory', 'directories')}, {counted(files, 'file')}, {size_text(size)}.")
+        if damaged:
+            raise Damaged(f"{damaged} places cannot be read")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vaultfs.cli import opening, passwords
 from vaultfs.cli.output import Output, printable
-from vaultfs.errors import NotFound, VaultfsError
+from vaultfs.errors import Damaged, NotFound, VaultfsError
 
 if TYPE_CHECKING:
     from vaultfs.check.committed import CommittedTree
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from vaultfs.store.api import Store
     from vaultfs.vault.inline import Inline
     from vaultfs.vault.inode import Inode
+
+_LACKS_CHANGES = (
+    "the last changes are missing in this: the journal that has them, or what they change, is broken; `vaultfs export "
+    "--salvage` gets out what is left of them"
+)
 
 
 class VaultPath(NamedTuple):
@@ -74,7 +79,10 @@ def add_journal_dir(parser: argparse.ArgumentParser) -> None:
 
 @contextlib.contextmanager
 def reading(args: argparse.Namespace, out: Output) -> Iterator[tuple["Inline", "Inode", bytes]]:
-    """(the vault, the inode at the place, its path); what an unclean end left is recovered in memory only."""
+    """(the vault, the inode at the place, its path); what an unclean end left is recovered in memory only.
+
+    Raises Damaged at the end if changes had to be left out, unless --accept-damage says that they may be.
+    """
     from vaultfs.cli.anchors import take_anchor
     from vaultfs.vault.inline import Inline
 
@@ -96,6 +104,8 @@ def reading(args: argparse.Namespace, out: Output) -> Iterator[tuple["Inline", "
             yield inline, find(inline, place.path), place.path
         finally:
             vault.close()
+        if vault.lacks_changes and not args.accept_damage:
+            raise Damaged(_LACKS_CHANGES)
 
 
 @contextlib.contextmanager

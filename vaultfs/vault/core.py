@@ -49,6 +49,8 @@ class Core:
         self.space = SpaceKeeper(objects.store, settings, state)
         self.read_only_reason = reason
         self.header_epoch = 0
+        # Set where opening left changes out, because the journal they are in, or what they change, is broken.
+        self.lacks_changes = False
         # Set once anything could not be written or synced: no later sync may claim that it was.
         self.write_failed = False
         # Set while the last checkpoint failed for want of room.

@@ -250,7 +250,7 @@ class _Opening:
             if not self._accept_damage:
                 raise PartlySynced(f"{error}; or give --accept-damage to go on without the changes in it") from error
             log.warning("changes since the last checkpoint are left out: %s", error)
-            self._left_out = True
+            self._left_out = core.lacks_changes = True
             return
         except Damaged as error:
             if not self._accept_damage and not core.read_only_reason:
@@ -259,7 +259,7 @@ class _Opening:
                     "or with --accept-damage to go on without the changes in it"
                 ) from error
             log.warning("changes since the last checkpoint are left out: %s", error)
-            self._left_out = True
+            self._left_out = core.lacks_changes = True
             return
         if journals.damaged:
             if not self._accept_damage and not core.read_only_reason:
@@ -275,6 +275,7 @@ class _Opening:
                 f"{error}; mount with --read-only to look, or with --accept-damage to go on without such changes"
             ) from error
         self._kept = replay.objects | synced_objects(journals.behind)
+        core.lacks_changes = replay.refused or bool(journals.damaged)
         self._left_out = replay.left_out or bool(journals.damaged)
         log.info(
             "recovered %d of %d changes from the journal, since the vault was not closed the last time",

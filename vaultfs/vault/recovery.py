@@ -267,6 +267,8 @@ class Replay:
         self._keeper = Keeper(state, records) if tolerant else None
         # Whether something that a record changes was left as it was.
         self.left_out = False
+        # Whether that is because it is broken, so that something that may have been synced is missing.
+        self.refused = False
         self._covered = covered_by_syncs(records)
         # Sizes that files may not grow past, because a chunk there was lost.
         self._caps: dict[int, int] = {}
@@ -294,7 +296,7 @@ class Replay:
                 if self._keeper is None:
                     raise Damaged(f"a change cannot be made again: {error}") from error
                 log.warning("a change is left out: %s", error)
-                self.left_out = True
+                self.left_out = self.refused = True
                 if isinstance(record, Write):
                     # Nothing reaches them then, but a repair may bring back what is in them.
                     self.objects.update(direct.object for direct in record.direct)
@@ -393,7 +395,7 @@ class Replay:
             if isinstance(error.__cause__, OSError) and self._keeper is None:
                 raise  # what is missing, or a disk gives no bytes for, may be there the next time
             log.warning("chunk %d of inode %d stays unreadable, a change to it is left out: %s", chunk, inode_id, error)
-            self.left_out = True
+            self.left_out = self.refused = True
             return False
         return True
 

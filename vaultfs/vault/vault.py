@@ -101,6 +101,11 @@ class Vault:
         """Why nothing can be changed; empty if it can."""
         return self._core.read_only_reason
 
+    @property
+    def lacks_changes(self) -> bool:
+        """Whether changes since the last checkpoint are left out: their journal, or what they change, is broken."""
+        return self._core.lacks_changes
+
     def is_another_way(self, stored: bytes) -> bool:
         """Whether bytes, of a copy in conflict, are a root of this vault that today's did not come from."""
         return self._core.roots.is_another_way(stored)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.cli.plain import opened
 from tests.cli.running import MAIN, PASSWORD, environment
 from tests.cli.trees import ODD_NAME, facts_of
 from tests.support.faultystore import SYNCS, Fault, FaultyStore
@@ -83,6 +84,23 @@ def test_a_tar_archive(filled: Path, source: Path, tmp_path: Path) -> None:
     xattr = members[b"docs/hard"].pax_headers["SCHILY.xattr.user.colour"]
     assert xattr.encode("utf-8", "surrogateescape") == b"\x00\xffblue"
     assert len(done.stdout) < 2 << 20
+
+
+def test_names_of_attributes_come_out_of_an_archive(vault: Path, tmp_path: Path) -> None:
+    names = ["user.100%3D%25", "user.a=b", "user.plain"]
+    with opened(vault) as plain:
+        plain.put("file", b"")
+        for name in names:
+            plain.inline.setxattr(plain.id("file"), name.encode(), name.encode())
+    archive = subprocess.run(
+        [sys.executable, "-m", "vaultfs", "export", vault, "--into", "tar"],
+        input=PASSWORD.encode(), stdout=subprocess.PIPE, env=environment(), check=True,
+    )  # fmt: skip
+    unpacking = ["tar", "-x", "--xattrs", "--xattrs-include=*", "-C", str(tmp_path), "file"]
+    subprocess.run(unpacking, input=archive.stdout, check=True)
+    assert {name: os.getxattr(tmp_path / "file", name) for name in os.listxattr(tmp_path / "file")} == {
+        name: name.encode() for name in names
+    }
 
 
 def test_listings(vaultfs, filled: Path) -> None:

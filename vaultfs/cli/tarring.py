@@ -133,7 +133,9 @@ def _described(path: bytes, inode: Inode, kind: bytes) -> tarfile.TarInfo:
     info.devmajor, info.devminor = os.major(inode.rdev), os.minor(inode.rdev)
     info.pax_headers = {"mtime": _seconds(inode.mtime), "atime": _seconds(inode.atime)}
     for name, value in inode.xattrs.items():
-        info.pax_headers[f"SCHILY.xattr.{os.fsdecode(name)}"] = value.decode("utf-8", "surrogateescape")
+        # The name ends at the first "=". GNU tar writes those in it like this, and takes them back.
+        keyword = os.fsdecode(name).replace("%", "%25").replace("=", "%3D")
+        info.pax_headers[f"SCHILY.xattr.{keyword}"] = value.decode("utf-8", "surrogateescape")
     return info
 
 

@@ -132,7 +132,7 @@ class ReadOnly(FilesystemError):
 
 
 class Damaged(FilesystemError):
-    """Stored bytes are missing, cut, or do not verify; never served, never guessed."""
+    """Stored bytes are missing, cut, or do not verify, which are never served or guessed; or a copy is not whole."""
 
     errno = errno.EIO
     exit_code = 26

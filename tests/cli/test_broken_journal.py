@@ -1,6 +1,9 @@
-"""One broken record in an unclean vault's journal: the good ones behind it stay, in the copy that salvage reads."""
+"""A broken journal of an unclean vault: what is good in it stays, and nobody is told that all was copied."""
 
+import os
 from pathlib import Path
+
+import pytest
 
 from tests.cli.plain import flip, opened
 from tests.cli.running import PASSWORD
@@ -30,3 +33,25 @@ def test_records_behind_a_broken_one_are_not_thrown_away(vaultfs, vault: Path, t
         with opened(vault) as plain:
             plain.put(out, b"more")
     assert len(list((vault / "quarantine").iterdir())) == 1
+
+
+@pytest.mark.parametrize("command", ["export", "ls", "tree", "cat"])
+def test_who_reads_is_told_at_the_end_that_changes_are_missing(
+    vaultfs, vault: Path, tmp_path: Path, command: str
+) -> None:
+    """A script that deletes the store once everything is exported must not go on."""
+    with opened(vault) as plain:
+        plain.put("base", b"base")
+    with opened(vault, killed=True) as plain:
+        plain.put("last", b"last")
+    (journal,) = (path for path in (vault / "journal").iterdir() if path.name != "ballast")
+    flip(journal, 40)
+    place = f"{vault}:base" if command == "cat" else vault
+    out, again = ([tmp_path / "out"], [tmp_path / "again"]) if command == "export" else ([], [])
+    done = vaultfs(command, place, *out, stdin=PASSWORD)
+    assert done.code == 26, done
+    assert "The last changes are missing in this" in done.err.splitlines()[-1]
+    found = " ".join(os.listdir(tmp_path / "out")) if out else done.out
+    assert "base" in found
+    assert "last" not in found
+    assert vaultfs(command, "--accept-damage", place, *again, stdin=PASSWORD).code == 0

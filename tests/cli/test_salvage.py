@@ -150,6 +150,21 @@ def test_a_broken_chunk_costs_itself(vaultfs, vault: Path, source: Path, tmp_pat
     assert (tmp_path / "out/big").read_bytes() == expected
 
 
+def test_the_tree_tells_whose_an_object_with_a_broken_header_is(vaultfs, vault: Path, tmp_path: Path) -> None:
+    """The files that are in a folder's own object have nothing else that could bring them out."""
+    with opened(vault) as plain:
+        plain.mkdir("folder")
+        plain.put("folder/note", b"a message")
+        plain.put("folder/photo", b"p" * 100_000)
+    for plain_path in ("/folder", "/folder/photo"):
+        flip(objects_of(vaultfs, vault, plain_path)[0], 40)
+    done = vaultfs("export", "--salvage", vault, tmp_path / "out", stdin=PASSWORD)
+    assert done.code == 26, done
+    assert done.err.count("or its header is broken") == 2
+    assert (tmp_path / "out/folder/note").read_bytes() == b"a message"
+    assert (tmp_path / "out/folder/photo").read_bytes() == b"p" * 100_000
+
+
 def test_strange_objects_are_named(vaultfs, ruined: Path, tmp_path: Path) -> None:
     one = next(path for path in (ruined / "objects").rglob("*") if path.is_file())
     shutil.copyfile(one, ruined / "objects/00" / ("0" * 30))
@@ -267,7 +282,7 @@ def test_a_journal_that_is_kept_takes_nobodys_place(vaultfs, vault: Path, tmp_pa
         pass
     other = kept.parent / f"{kept.name}-2"
     assert other.read_bytes() == b"another"
-    assert from_journals(vaultfs, vault, tmp_path / "out") == {"two": b"2" * 500}
+    assert from_journals(vaultfs, vault, tmp_path / "out", code=26) == {"two": b"2" * 500}
     kept.replace(other)
     assert from_journals(vaultfs, vault, tmp_path / "again") == {"two": b"2" * 500}
 

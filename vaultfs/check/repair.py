@@ -1,6 +1,5 @@
 """Mends a vault: plans what can be done, to be shown first, then does it. Nothing is destroyed, only put away."""
 
-import stat
 import time
 from collections.abc import Iterator
 
@@ -8,6 +7,7 @@ from vaultfs.check.committed import CommittedTree, Place
 from vaultfs.check.data import header_trouble
 from vaultfs.check.findings import UNSYNCED, Finding, Kind
 from vaultfs.check.lostfound import bring_back, relink
+from vaultfs.check.owners import headers_of, known_headers
 from vaultfs.check.rebuilding import Rebuilder
 from vaultfs.check.repairstep import Step
 from vaultfs.check.salvage import Salvage
@@ -16,15 +16,13 @@ from vaultfs.check.structure import leaf_of, load_map
 from vaultfs.check.walker import Walker
 from vaultfs.errors import Damaged, PartlySynced, StoreUnusable
 from vaultfs.format.constants import (
-    OBJECT_DIRECTORY,
     OBJECT_HEADER_SIZE,
-    OBJECT_SEGMENT,
     ROOT_ID,
     ROOT_SLOTS,
     SHARED_ID,
 )
 from vaultfs.format.layout import HEADER_PATH, QUARANTINE_FOLDER, object_name, object_path, root_slot_path
-from vaultfs.sealing.entries import Entry, decode_entry, decode_head
+from vaultfs.sealing.entries import Entry, decode_entry
 from vaultfs.sealing.objects import ObjectHeader, seal_object_header
 from vaultfs.store.api import Store, read_file, write_new_file
 from vaultfs.vault.inline import Inline
@@ -103,19 +101,17 @@ class Repair:
     def _owners(self) -> dict[bytes, ObjectHeader]:
         """The headers as they should be of all objects with a broken one; walks the tree."""
         suspects = {
-            object_name(finding.stored)
+            name
             for finding in self._findings
-            if finding.start is None and finding.path is not None
+            if finding.start is None and finding.path is not None and (name := object_name(finding.stored)) is not None
         }
-        owners: dict[bytes, ObjectHeader] = {}
-        for _, entry in self._walker.walk():
-            for name, segment, key in _objects_of(self._tree, entry):
-                kind = OBJECT_DIRECTORY if stat.S_ISDIR(entry.mode) else OBJECT_SEGMENT
-                if name in suspects and header_trouble(self._tree.objects, name, (kind, entry.id, segment, key)):
-                    assert self._tree.sealed is not None
-                    generation = self._tree.sealed.root.generation
-                    owners[name] = ObjectHeader(kind, entry.id, segment, generation, key)
-        return owners
+        assert self._tree.sealed is not None
+        generation = self._tree.sealed.root.generation
+        return {
+            name: header._replace(generation=generation)
+            for name, header in known_headers(self._tree, self._walker, suspects).items()
+            if header_trouble(self._tree.objects, name, (header.kind, header.inode_id, header.segment, header.key))
+        }
 
     def _is_directory(self, finding: Finding) -> bool:
         """Whether a finding is of a directory that is put together again."""
@@ -165,11 +161,7 @@ class Repair:
         """All objects; raises PartlySynced if they prove that the newest root is not here yet."""
         assert self._tree.sealed is not None
         root = self._tree.sealed.root
-        known = {
-            name: ObjectHeader(OBJECT_DIRECTORY, entry.id, 0, 0, key)
-            for _, entry in self._walker.unread
-            for name, _, key in _objects_of(self._tree, entry)
-        }
+        known = dict(found for _, entry in self._walker.unread for found in headers_of(self._tree, entry))
         scan = Scan(self._tree.objects, known)
         scan.run(lambda done, total: None)
         # What a power cut has left behind has numbers that the root knows nothing of as well, but an older generation.
@@ -268,23 +260,6 @@ def _write_zeros(inline: Inline, inode: Inode, offset: int, chunk_size: int) -> 
         inline.setattr(inode.id, SetAttr(size=inode.size))
     else:
         inline.write(inode.id, offset, bytes(chunk_size))
-
-
-def _objects_of(tree: CommittedTree, entry: Entry) -> Iterator[tuple[bytes, int, bytes]]:
-    """(name, segment number, key) of each object of a file or directory, as far as its map can be read."""
-    try:
-        if not entry.content:
-            return
-        if stat.S_ISDIR(entry.mode):
-            head = decode_head(entry.content)
-            key = tree.objects.context.unwrap_file_key(entry.id, head.wrapped_key).key
-            yield from ((part.object, 0, key) for part in (head.base, head.delta) if part is not None)
-        elif stat.S_ISREG(entry.mode):
-            content = load_map(tree.objects, entry)
-            segments = [*content.committed.values(), *([content.index] if content.index is not None else [])]
-            yield from ((segment.name, segment.number, segment.key) for segment in segments)
-    except Damaged:
-        return
 
 
 def copy_root(store: Store, path: str) -> None:

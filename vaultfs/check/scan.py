@@ -115,8 +115,8 @@ class Scan:
             header = open_object_header(self._objects.context, name, stored)
         except (Damaged, OSError) as error:
             self._note_failure(path, error)
+            self.broken.append(path)
             if name not in self._known or is_failure(error):
-                self.broken.append(path)
                 return
             header = self._known[name]
         found = Found(name, header.segment, header.generation, header.key)

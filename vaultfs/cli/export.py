@@ -13,6 +13,7 @@ from vaultfs.cli.progress import ProgressLine
 from vaultfs.errors import Damaged, UsageError
 
 if TYPE_CHECKING:
+    from vaultfs.check.committed import CommittedTree
     from vaultfs.check.scan import Scan
     from vaultfs.check.uncommitted import Uncommitted
     from vaultfs.cli.exporting import Exporter
@@ -100,7 +101,6 @@ def _export(
 def _salvage(args: argparse.Namespace, target: int, out: Output) -> None:
     """Copy what the objects alone tell into the target, beside a running or a ruined vault."""
     from vaultfs.check.salvage import Salvage
-    from vaultfs.check.scan import Scan
     from vaultfs.check.uncommitted import read_uncommitted
     from vaultfs.cli.exporting import Exporter
     from vaultfs.cli.lookahead import Lookahead
@@ -114,9 +114,7 @@ def _salvage(args: argparse.Namespace, target: int, out: Output) -> None:
     with vaultpaths.committed(place.store, unlocked, args.journal_dir) as tree:
         # Before the scan: a checkpoint that runs meanwhile brings what is in a journal to where the scan comes to.
         uncommitted = read_uncommitted(tree.objects)
-        scan = Scan(tree.objects)
-        with ProgressLine(out, "Scan", "folders") as line:
-            scan.run(line.update)
+        scan = _scan(tree, out)
         with (
             ProgressLine(out, "Salvage") as line,
             Lookahead(partial(contents_ahead, tree.objects)) as lookahead,
@@ -126,6 +124,25 @@ def _salvage(args: argparse.Namespace, target: int, out: Output) -> None:
             exporter.export(lookahead.follow(*tee(Step(*found, "") for found in salvage.walk())), target)
     failures = [*exporter.failures, *uncommitted.failures, *_unread(scan, uncommitted)]
     conclude(exporter.files, exporter.copied, failures, out, quiet=False)
+
+
+def _scan(tree: "CommittedTree", out: Output) -> "Scan":
+    """All objects; whose one with a broken header is, what is left of the tree may tell."""
+    from vaultfs.check.owners import known_headers
+    from vaultfs.check.scan import Scan
+    from vaultfs.check.walker import Walker
+    from vaultfs.format.layout import object_name
+
+    scan = Scan(tree.objects)
+    with ProgressLine(out, "Scan", "folders") as line:
+        scan.run(line.update)
+    broken = {name for path in scan.broken if (name := object_name(path)) is not None}
+    if not broken or not tree.refresh():
+        return scan
+    scan = Scan(tree.objects, known_headers(tree, Walker(tree, lambda finding: None), broken))
+    with ProgressLine(out, "Scan", "folders") as line:
+        scan.run(line.update)
+    return scan
 
 
 def _unread(scan: "Scan", uncommitted: "Uncommitted") -> list[str]:

@@ -53,6 +53,30 @@ def test_what_a_file_shrinks_by_is_no_zeros(vaultfs, vault: Path, source: Path, 
     assert exported(vaultfs, vault, tmp_path / "out")["log"] == LOG[:left]
 
 
+AT_STAT = """
+import os
+stat = os.stat
+def looking(path, **more):
+    if path == b"lost":
+        {what}
+    return stat(path, **more)
+os.stat = looking
+"""
+
+
+@pytest.mark.parametrize("is_listed", [False, True])
+def test_what_is_deleted_meanwhile_ends_nothing(
+    vaultfs, vault: Path, source: Path, tmp_path: Path, is_listed: bool
+) -> None:
+    (source / "lost").write_bytes(b"lost")
+    delete = f"os.unlink({str(source / 'lost')!r})"
+    first = AT_READ.format(when="True", what=delete) if is_listed else AT_STAT.format(what=delete)
+    done = vaultfs("import", source, vault, stdin=PASSWORD, first=first)
+    assert done.code == (26 if is_listed else 0), done
+    assert ("lost was deleted before it was copied" in done.err) is is_listed
+    assert exported(vaultfs, vault, tmp_path / "out") == {"log": LOG, "quiet": b"quiet"}
+
+
 def test_holes_stay_wherever_they_are(vaultfs, vault: Path, source: Path, tmp_path: Path) -> None:
     with open(source / "sparse", "wb") as file:
         file.seek(1 << 20)

@@ -82,8 +82,8 @@ def _conclude(importer: "Importer", comparison: "Comparison | None", out: Output
         )
     if importer.changed:
         raise Damaged(
-            f"{counted(len(importer.changed), 'file')} named above may be copied as it never was; everything else is "
-            "in the vault as it was found"
+            f"{counted(len(importer.changed), 'file')} named above may be copied as it never was, or not at all; "
+            "everything else is in the vault as it was found"
         )
     if comparison is not None:
         out.say(f"{comparison.files} entries and {size_text(comparison.compared)} read back: all the same.")

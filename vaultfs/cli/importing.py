@@ -65,7 +65,10 @@ class Importer:
                 self._vault.remember(inode_id)
                 parents.append(inode_id)
             else:
-                self._entry(source, parents)
+                try:
+                    self._entry(source, parents)
+                except FileNotFoundError:
+                    self.changed.append(f"{shown(source.path)} was deleted before it was copied")
             self._keep_up()
 
     def _keep_up(self) -> None:

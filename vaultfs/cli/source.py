@@ -94,7 +94,11 @@ def walk_source(directory: str) -> Iterator[Visit]:
             continue
         name = names.pop()
         below = source.path + b"/" + name if source.path else name
-        child = Source(folder, name, below, os.stat(name, dir_fd=folder.fd, follow_symlinks=False))
+        try:
+            status = os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            continue  # deleted since the folder was listed
+        child = Source(folder, name, below, status)
         yield child, False
         if stat.S_ISDIR(child.status.st_mode):
             stack.append((child, *_listed(child)))

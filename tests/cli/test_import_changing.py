@@ -77,6 +77,17 @@ def test_what_is_deleted_meanwhile_ends_nothing(
     assert exported(vaultfs, vault, tmp_path / "out") == {"log": LOG, "quiet": b"quiet"}
 
 
+def test_the_other_name_of_what_is_deleted_meanwhile_is_a_file(
+    vaultfs, vault: Path, source: Path, tmp_path: Path
+) -> None:
+    (source / "lost").write_bytes(b"lost")
+    os.link(source / "lost", source / "zother")
+    first = AT_READ.format(when="True", what=f"os.unlink({str(source / 'lost')!r})")
+    done = vaultfs("import", source, vault, stdin=PASSWORD, first=first)
+    assert done.code == 26, done
+    assert exported(vaultfs, vault, tmp_path / "out") == {"log": LOG, "quiet": b"quiet", "zother": b"lost"}
+
+
 def test_holes_stay_wherever_they_are(vaultfs, vault: Path, source: Path, tmp_path: Path) -> None:
     with open(source / "sparse", "wb") as file:
         file.seek(1 << 20)

@@ -36,7 +36,7 @@ class Importer:
         self._progress = progress
         self._linked: dict[tuple[int, int, int, int], int] = {}
         self.changed: list[str] = []
-        """Sentences about files that were written to meanwhile."""
+        """Sentences about files that were written to, or deleted, meanwhile."""
         self.files = 0
         self.copied = 0
 
@@ -101,11 +101,6 @@ class Importer:
             inode = self._make(source, parent)
         except Exists:
             raise Exists(f"{shown(source.path)} is in the vault already: {_KEPT}") from None
-        if status.st_nlink > 1:
-            self._linked[place] = inode.id
-            # Found by its id later on, wherever that is, and so are the directories it is found by.
-            for inode_id in (*parents, inode.id):
-                self._vault.remember(inode_id)
         try:
             if stat.S_ISREG(status.st_mode):
                 self._content(source, inode.id)
@@ -115,6 +110,11 @@ class Importer:
             with suppress(VaultfsError, OSError):
                 self._inline.unlink(parent, source.name)
             raise
+        if status.st_nlink > 1:
+            self._linked[place] = inode.id
+            # Found by its id later on, wherever that is, and so are the directories it is found by.
+            for inode_id in (*parents, inode.id):
+                self._vault.remember(inode_id)
 
     def _make(self, source: Source, parent: int) -> Inode:
         status = source.status

@@ -103,6 +103,22 @@ def test_names_of_attributes_come_out_of_an_archive(vault: Path, tmp_path: Path)
     }
 
 
+def test_an_attribute_whose_name_is_no_utf8_costs_itself_in_an_archive(
+    vaultfs, vault: Path, tmp_path: Path
+) -> None:
+    with opened(vault) as plain:
+        for name in "ab":
+            plain.put(name, name.encode())
+        plain.inline.setxattr(plain.id("a"), b"user.\xff", b"value")
+    archive = tmp_path / "archive.tar"
+    first = f"import os; os.dup2(os.open({str(archive)!r}, os.O_WRONLY | os.O_CREAT), 1)"
+    done = vaultfs("export", vault, "--into", "tar", stdin=PASSWORD, first=first)
+    assert done.code == 26, done
+    assert r"/a: a tar archive cannot hold its attribute user.\xff." in done.err
+    with tarfile.open(archive) as tar:
+        assert tar.getnames() == [".", "a", "b"]
+
+
 def test_listings(vaultfs, filled: Path) -> None:
     done = vaultfs("ls", f"{filled}:docs", stdin=PASSWORD)
     assert done.out.split() == ["deep", "exact", "hard", "link"]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 from vaultfs.cli.filedata import PIECE, Pieces
-from vaultfs.cli.vaultpaths import shown
+from vaultfs.cli.vaultpaths import shown, shown_name
 from vaultfs.cli.walking import Step
 from vaultfs.errors import Damaged
 from vaultfs.vault.inline import Inline
@@ -72,6 +72,9 @@ class TarExporter:
                 self._tar.addfile(info)
                 self.failures += [f"{shown(path)}: {loss}" for loss in self._losses.get(inode.id, [])]
                 return
+        for name in inode.xattrs:
+            if _keyword(name) is None:
+                self.failures.append(f"{shown(path)}: a tar archive cannot hold its attribute {shown_name(name)}")
         if kind == tarfile.REGTYPE:
             self._add_file(path, info, inode)
         else:
@@ -133,10 +136,17 @@ def _described(path: bytes, inode: Inode, kind: bytes) -> tarfile.TarInfo:
     info.devmajor, info.devminor = os.major(inode.rdev), os.minor(inode.rdev)
     info.pax_headers = {"mtime": _seconds(inode.mtime), "atime": _seconds(inode.atime)}
     for name, value in inode.xattrs.items():
-        # The name ends at the first "=". GNU tar writes those in it like this, and takes them back.
-        keyword = os.fsdecode(name).replace("%", "%25").replace("=", "%3D")
-        info.pax_headers[f"SCHILY.xattr.{keyword}"] = value.decode("utf-8", "surrogateescape")
+        if (keyword := _keyword(name)) is not None:
+            info.pax_headers[f"SCHILY.xattr.{keyword}"] = value.decode("utf-8", "surrogateescape")
     return info
+
+
+def _keyword(name: bytes) -> str | None:
+    """The name of an attribute as GNU tar has it in a record, where the first `=` ends it; None if it is no UTF-8."""
+    try:
+        return name.decode("utf-8").replace("%", "%25").replace("=", "%3D")
+    except UnicodeDecodeError:
+        return None
 
 
 def _seconds(time_ns: int) -> str:

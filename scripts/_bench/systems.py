@@ -221,12 +221,10 @@ class Encfs(Fuse):
         return ["encfs", "--standard", "--stdinpass", self.store, self.mountpoint]
 
 
-class Null(Fuse):
-    """The transport's floor. It is mounted once: what it holds would be gone with its process."""
+class _Floor(Fuse):
+    """A filesystem of the benchmark's own, that nothing is asked to open; served by a script of its name."""
 
-    name = "null"
     program = sys.executable
-    keeps_data = False
     has_password = False
 
     @classmethod
@@ -239,14 +237,24 @@ class Null(Fuse):
 
         return f"pyfuse3 {pyfuse3.__version__}"
 
-    def create(self) -> None:
-        script = Path(__file__).with_name("nullfs.py")
+    def _start(self, *arguments: str | Path) -> None:
+        script = Path(__file__).with_name(f"{self.name}fs.py")
         with open(self.folder / "log", "ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, script, self.mountpoint], stdout=log, stderr=log, env=self._environment()
+                [sys.executable, script, *arguments], stdout=log, stderr=log, env=self._environment()
             )
         self._wait_until(lambda: os.path.ismount(self.mountpoint), "mount")
         self.pid = self._process.pid
+
+
+class Null(_Floor):
+    """The transport's floor. It is mounted once: what it holds would be gone with its process."""
+
+    name = "null"
+    keeps_data = False
+
+    def create(self) -> None:
+        self._start(self.mountpoint)
 
     def mount(self) -> None:
         """It is, since `create`."""
@@ -259,29 +267,13 @@ class Null(Fuse):
         self._process.wait(_PATIENCE)
 
 
-class Least(Fuse):
+class Least(_Floor):
     """The floor of what vaultfs promises, in Python: the transport, the cipher, the bytes, the journal."""
 
     name = "least"
-    program = sys.executable
-    has_password = False
-
-    @classmethod
-    def missing(cls) -> str:
-        return ""
-
-    @property
-    def version(self) -> str:
-        return ""
 
     def mount(self) -> None:
-        script = Path(__file__).with_name("leastfs.py")
-        with open(self.folder / "log", "ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, script, self.store, self.mountpoint], stdout=log, stderr=log, env=self._environment()
-            )
-        self._wait_until(lambda: os.path.ismount(self.mountpoint), "mount")
-        self.pid = self._process.pid
+        self._start(self.store, self.mountpoint)
 
     def unmount(self) -> None:
         super().unmount()

@@ -66,6 +66,13 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def salvaged(vaultfs, vault: Path, out: Path) -> dict[str, bytes]:
+    """What comes out of a vault of which all that is left can be read."""
+    done = vaultfs("export", "--salvage", vault, out, stdin=PASSWORD)
+    assert done.code == 0, done
+    return contents(out)
+
+
 def test_folders_that_say_they_have_one_name_all_come_out(vaultfs, vault: Path, tmp_path: Path) -> None:
     """What a folder says of its name is not written anew when it gets another."""
     with opened(vault) as plain:
@@ -78,9 +85,7 @@ def test_folders_that_say_they_have_one_name_all_come_out(vaultfs, vault: Path, 
         plain.mkdir("p/New Folder")
         plain.put("p/New Folder/f", b"second")
     lose(vaultfs, vault, "/p")
-    done = vaultfs("export", "--salvage", vault, tmp_path / "out", stdin=PASSWORD)
-    assert done.code == 0, done
-    assert contents(tmp_path / "out") == {
+    assert salvaged(vaultfs, vault, tmp_path / "out") == {
         "p/New Folder/f": b"second",
         "p/New Folder-2/f": b"first",
         "z/f": b"z",
@@ -94,9 +99,7 @@ def test_a_folder_that_says_it_is_lost_and_found_has_its_place(vaultfs, vault: P
         plain.put("lost+found/f", b"of a repair")
         plain.put("p/below/f", b"below")
     lose(vaultfs, vault, "/p", "/")
-    done = vaultfs("export", "--salvage", vault, tmp_path / "out", stdin=PASSWORD)
-    assert done.code == 0, done
-    found = contents(tmp_path / "out")
+    found = salvaged(vaultfs, vault, tmp_path / "out")
     assert found.pop("lost+found/f") == b"of a repair"
     ((path, data),) = found.items()
     assert (path.partition("/")[0], path.partition(" ")[2], data) == ("lost+found-2", "below/f", b"below")
@@ -114,9 +117,7 @@ def test_folders_that_say_they_are_in_one_another_come_out(vaultfs, vault: Path,
         plain.put("b/a/f", b"in a")
     break_frame(vault, "b", -1)
     lose(vaultfs, vault, "/p", "/")
-    done = vaultfs("export", "--salvage", vault, tmp_path / "out", stdin=PASSWORD)
-    assert done.code == 0, done
-    assert set(contents(tmp_path / "out").values()) == {b"in a", b"in b", b"below"}
+    assert set(salvaged(vaultfs, vault, tmp_path / "out").values()) == {b"in a", b"in b", b"below"}
 
 
 def test_a_long_name_in_lost_and_found_is_cut(vaultfs, vault: Path, tmp_path: Path) -> None:
@@ -125,9 +126,7 @@ def test_a_long_name_in_lost_and_found_is_cut(vaultfs, vault: Path, tmp_path: Pa
         plain.put("p/" + "n" * 255 + "/f", b"inside")
         plain.put("z/f", b"z")
     lose(vaultfs, vault, "/p", "/")
-    done = vaultfs("export", "--salvage", vault, tmp_path / "out", stdin=PASSWORD)
-    assert done.code == 0, done
-    found = contents(tmp_path / "out")
+    found = salvaged(vaultfs, vault, tmp_path / "out")
     assert found.pop("z/f") == b"z"
     ((path, data),) = found.items()
     assert data == b"inside"

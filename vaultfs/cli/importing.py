@@ -5,9 +5,10 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
+from vaultfs.cli.filedata import PIECE
 from vaultfs.cli.lookahead import FileAhead, Lookahead
 from vaultfs.cli.source import Source, brought_in, data_ranges, walk_source
-from vaultfs.cli.sourcefile import PIECE, SourceFile
+from vaultfs.cli.sourcefile import SourceFile
 from vaultfs.cli.vaultpaths import shown
 from vaultfs.errors import Exists, NotFound, VaultfsError, WriteFailed
 from vaultfs.vault.beside import CheckpointsBeside

@@ -5,9 +5,8 @@ import os
 from collections.abc import Iterator
 from typing import Self
 
+from vaultfs.cli.filedata import PIECE
 from vaultfs.cli.source import Source, data_ranges
-
-PIECE = 1 << 20  # bytes
 
 
 class SourceFile:

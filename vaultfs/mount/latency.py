@@ -21,10 +21,11 @@ class Latency:
     """A running average of how long waits of one sort take, and whether that is below so many seconds.
 
     `quick` is the limit, `quick_alone` the one for a request beside which there is no other. The disk counts as slow
-    until measured.
+    until measured. `clock` gives seconds since any moment.
     """
 
-    def __init__(self, quick: float, quick_alone: float) -> None:
+    def __init__(self, quick: float, quick_alone: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._quick = quick
         self._quick_alone = quick_alone
         self._average = 10 * quick_alone
@@ -35,8 +36,8 @@ class Latency:
 
     def timed(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         """Call it, and learn from how long that takes. Any thread; of two calls at once one may not count."""
-        start = time.monotonic()
+        start = self._clock()
         try:
             return function(*args)
         finally:
-            self._average += (time.monotonic() - start - self._average) * _WEIGHT
+            self._average += (self._clock() - start - self._average) * _WEIGHT

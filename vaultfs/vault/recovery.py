@@ -45,6 +45,8 @@ Progress = Callable[[int, int], None]
 """Is told how many records have been replayed, of how many."""
 
 _LENGTHS = struct.Struct(f"<I{RECORD_ALIGNMENT - 4}x")
+# A file is used again as a journal a few numbers later; more only where appends failed in between.
+_RECYCLED_WITHIN = 64
 
 
 class JournalRecords(NamedTuple):
@@ -98,6 +100,7 @@ def read_journals(objects: Objects, start: JournalStart) -> JournalRecords:
     reader = _ChainReader(objects, start)
     headers: list[JournalHeader] = []
     ends: list[int] = []
+    damaged = ""
     for number in range(start.number, numbers[-1] + 1):
         # A gap does not end the search: what lies behind it may know that more had been synced.
         if number not in numbers:
@@ -108,12 +111,13 @@ def read_journals(objects: Objects, start: JournalStart) -> JournalRecords:
         except Damaged:
             if number == start.number:
                 raise
+            if _may_have_records(objects, number, stored):
+                damaged = f"the header of journal {number} does not verify, and what is in it may have been synced"
             continue
         if number == start.number and header.salt != start.salt:
             raise Damaged(f"journal {number} is not the one the root names")
         headers.append(header)
         ends.append(reader.read(header, stored))
-    damaged = ""
     if reader.known_synced > reader.sequence:
         damaged = (
             f"journal records {reader.sequence + 1} to {reader.known_synced} had been synced and are broken or missing"
@@ -121,6 +125,21 @@ def read_journals(objects: Objects, start: JournalStart) -> JournalRecords:
     return JournalRecords(
         reader.records, reader.behind(), reader.sequence, reader.tag, headers, ends, numbers[-1], damaged
     )
+
+
+def _may_have_records(objects: Objects, number: int, stored: bytes) -> bool:
+    """Whether a journal file whose header does not verify may have records all the same.
+
+    A header is durable before the first record is written. So a power cut can leave a file of zeros, or one that was
+    to be used again and has its old header still, and the old records with it; anything else is damage.
+    """
+    if not stored[JOURNAL_HEADER_SIZE:].strip(b"\0"):
+        return False
+    for earlier in range(max(number - _RECYCLED_WITHIN, 0), number):
+        with suppress(Damaged):
+            open_journal_header(objects.context, earlier, stored)
+            return False
+    return True
 
 
 class _ChainReader:
@@ -207,13 +226,18 @@ def unknown_journals(objects: Objects, numbers: Iterable[int], root: Root) -> li
     """Those of the numbers, of journals that are not replayed, whose records did not lead to a root.
 
     They may be of a session that went on from an older root, on another machine, say; or a power cut took the records
-    between. A journal that cannot be read, or whose beginning does not verify, tells nothing, and is none of them.
+    between. One whose header is damaged may be anything. A journal that cannot be read, or whose first record does not
+    verify, tells nothing, and is none of them.
     """
     start = root.journal
     known = {start.tag}
     unknown = []
     for number in sorted(numbers, reverse=True):
-        found = _ends_of(objects, number)
+        try:
+            found = _ends_of(objects, number)
+        except Damaged:
+            unknown.append(number)
+            continue
         if found is None:
             continue
         # A power cut may have taken the last records of the very journal that the root names.
@@ -234,12 +258,21 @@ class _Ends(NamedTuple):
 
 
 def _ends_of(objects: Objects, number: int) -> _Ends | None:
-    """The ends of the chain a journal file begins with; None if it has no records, or no header that verifies."""
+    """The ends of the chain a journal file begins with; None if it has no records, or cannot be read.
+
+    Raises Damaged if its header does not verify, and it may have records.
+    """
     try:
-        stored = memoryview(read_file(objects.store, journal_path(number)))
-        header = open_journal_header(objects.context, number, bytes(stored[:JOURNAL_HEADER_SIZE]))
-    except (Damaged, OSError):
+        content = read_file(objects.store, journal_path(number))
+    except OSError:
         return None
+    try:
+        header = open_journal_header(objects.context, number, content)
+    except Damaged:
+        if _may_have_records(objects, number, content):
+            raise
+        return None
+    stored = memoryview(content)
     cipher = RecordCipher(objects.context, header)
     first = cipher.open(stored, JOURNAL_HEADER_SIZE)
     if first is None:

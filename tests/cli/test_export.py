@@ -151,7 +151,9 @@ def test_what_is_not_there(vaultfs, refused, filled: Path, tmp_path: Path) -> No
 
 
 def test_nothing_is_overwritten_by_an_import(vaultfs, refused, filled: Path, source: Path) -> None:
-    refused(vaultfs("import", source, filled, stdin=PASSWORD), 11, "is in the vault already")
+    (source / "docs" / "hard").write_bytes(b"other\n")
+    refused(vaultfs("import", source, filled, stdin=PASSWORD), 11, "is in the vault already, and not the same")
+    assert vaultfs("cat", f"{filled}:docs/hard", stdin=PASSWORD).out == "hello\n"
 
 
 def test_an_import_that_differs_is_told(vaultfs, vault: Path, tmp_path: Path) -> None:

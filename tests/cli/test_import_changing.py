@@ -56,12 +56,15 @@ def test_what_a_file_shrinks_by_is_no_zeros(vaultfs, vault: Path, source: Path, 
 AT_STAT = """
 import os
 stat = os.stat
-def looking(path, **more):
+def looking(path, *args, **more):
     if path == b"lost":
         {what}
-    return stat(path, **more)
+    return stat(path, *args, **more)
 os.stat = looking
 """
+
+
+AT_OPEN = AT_STAT.replace("stat", "open")
 
 
 @pytest.mark.parametrize("is_listed", [False, True])
@@ -75,6 +78,20 @@ def test_what_is_deleted_meanwhile_ends_nothing(
     assert done.code == (26 if is_listed else 0), done
     assert ("lost was deleted before it was copied" in done.err) is is_listed
     assert exported(vaultfs, vault, tmp_path / "out") == {"log": LOG, "quiet": b"quiet"}
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_a_folder_that_is_deleted_meanwhile_ends_nothing(
+    vaultfs, vault: Path, source: Path, tmp_path: Path, is_begun: bool
+) -> None:
+    (source / "lost").mkdir()
+    delete = f"os.rmdir({str(source / 'lost')!r})"
+    first = AT_READ.format(when="len(reads) == 1", what=delete) if is_begun else AT_OPEN.format(what=delete)
+    done = vaultfs("import", source, vault, stdin=PASSWORD, first=first)
+    assert done.code == (26 if is_begun else 0), done
+    assert ("lost was deleted while what is in it was copied" in done.err) is is_begun
+    assert (source / "lost").exists() is False
+    assert vaultfs("cat", f"{vault}:/quiet", stdin=PASSWORD).out == "quiet"
 
 
 def test_the_other_name_of_what_is_deleted_meanwhile_is_a_file(
@@ -114,7 +131,7 @@ def test_a_part_of_a_file_does_not_stay(
     done = vaultfs("import", source, vault, stdin=PASSWORD, first=AT_READ.format(when="len(reads) == 5", what=what))
     assert done.code == code, done
     if code == 11:
-        assert "vaultfs: log: Input/output error" in done.err
+        assert f"vaultfs: {source}/log: Input/output error" in done.err
     assert exported(vaultfs, vault, tmp_path / "out") == {"before": b"before"}
 
 
@@ -144,3 +161,10 @@ os.stat = same
 def test_a_store_is_not_copied_into_itself(vaultfs, refused, vault: Path) -> None:
     refused(vaultfs("import", vault.parent, vault, stdin=PASSWORD), 1, "would be copied into what it grows by")
     refused(vaultfs("import", vault, vault, stdin=PASSWORD), 1, "would be copied into what it grows by")
+
+
+def test_nor_are_its_journals(vaultfs, refused, vault: Path, tmp_path: Path) -> None:
+    (tmp_path / "in" / "journals").mkdir(parents=True)
+    options = ("--journal-dir", tmp_path / "in" / "journals")
+    done = vaultfs("import", tmp_path / "in", vault, *options, stdin=PASSWORD)
+    refused(done, 1, "would be copied into what it grows by")

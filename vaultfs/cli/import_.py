@@ -38,7 +38,8 @@ def run(args: argparse.Namespace, out: Output) -> None:
     if not os.path.isdir(args.directory):
         raise UsageError(f"{args.directory} is not a directory.")
     place = vaultpaths.parse(args.place)
-    _refuse_itself(args.directory, place.store)
+    for growing in filter(None, (place.store, args.journal_dir)):
+        _refuse_itself(args.directory, growing)
     loaded = opening.load_header(place.store, out)
     opening.refuse_if_open(place.store, write=True)
     unlocked = opening.unlock(loaded, passwords.source(args), out)
@@ -59,15 +60,16 @@ def run(args: argparse.Namespace, out: Output) -> None:
         finally:
             vault.close()
     grown = max(taken(place.store) - before, 0)
-    out.say(f"{importer.files} entries, {size_text(importer.copied)} in; the store grew by {size_text(grown)}.")
+    left = f", {importer.left} of them there already" if importer.left else ""
+    out.say(f"{importer.files} entries{left}, {size_text(importer.copied)} in; the store grew by {size_text(grown)}.")
     _conclude(importer, comparison, out)
 
 
-def _refuse_itself(directory: str, store: Path) -> None:
-    """UsageError if the store would be copied into itself."""
-    top, inner = os.path.realpath(directory), os.path.realpath(store)
+def _refuse_itself(directory: str, growing: Path) -> None:
+    """UsageError if a folder that grows by what is copied would be copied itself."""
+    top, inner = os.path.realpath(directory), os.path.realpath(growing)
     if os.path.commonpath((top, inner)) == top:
-        raise UsageError(f"The store {store} is in {directory} itself, and would be copied into what it grows by.")
+        raise UsageError(f"{growing} is in {directory} itself, and would be copied into what it grows by.")
 
 
 def _conclude(importer: "Importer", comparison: "Comparison | None", out: Output) -> None:

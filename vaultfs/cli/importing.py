@@ -6,20 +6,35 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from vaultfs.cli.filedata import PIECE
+from vaultfs.cli.imported import device_of, is_begun, is_copy, mode_while_copied, target_of
 from vaultfs.cli.lookahead import FileAhead, Lookahead
 from vaultfs.cli.source import Source, brought_in, data_ranges, walk_source
 from vaultfs.cli.sourcefile import SourceFile
 from vaultfs.cli.vaultpaths import shown
-from vaultfs.errors import Exists, NotFound, VaultfsError, WriteFailed
+from vaultfs.errors import Exists, NoSpace, NotFound, VaultfsError, WriteFailed
+from vaultfs.format.constants import MAX_NAME
+from vaultfs.vault.apply import RENAME_NOREPLACE
 from vaultfs.vault.beside import CheckpointsBeside
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.inode import Inode, SetAttr
 from vaultfs.vault.vault import Vault
 
+HALF = b".half-imported."
+"""The name of a large file that is not whole yet, or never got to be, begins so."""
+# The bytes of a file from which on it has such a name meanwhile.
+_LARGE = 128 << 10
 _EVICT_EVERY = 1000
 # Entries whose changes go to the journal together.
 _WRITE_OUT_EVERY = 8
 _KEPT = "nothing there is overwritten; remove it, or import into another directory of the vault"
+
+# Which file it is, and in which state: what two names have to agree in to be names of one file.
+Version = tuple[int, int, int, int, int]
+
+
+def _version(status: os.stat_result) -> Version:
+    """Not the inode's number alone, which is used again once it is deleted, by another file of several names, maybe."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 class Importer:
@@ -35,16 +50,19 @@ class Importer:
         self._checkpoints = CheckpointsBeside(vault)
         self._inline = Inline(vault, self._checkpoints.checkpoint)
         self._progress = progress
-        self._linked: dict[tuple[int, int, int, int], int] = {}
+        self._linked: dict[Version, int] = {}
         self.changed: list[str] = []
         """Sentences about files that were written to, or deleted, meanwhile."""
         self.files = 0
+        self.left = 0
+        """Entries that an earlier import has copied already, directories not counted."""
         self.copied = 0
 
     def run(self, directory: str, target: Inode) -> None:
         """Copy the entries of `directory` into `target`, and make them durable.
 
-        Raises Exists for a name in the way, WriteFailed if the vault could not commit everything.
+        Raises Exists for a name in the way that is no copy by an earlier import, WriteFailed if the vault could not
+        commit everything.
         """
         self._vault.hold_changes()
         with self._checkpoints:
@@ -57,9 +75,7 @@ class Importer:
         for source, leaving in brought_in(walk_source(directory)):
             if leaving:
                 inode_id = parents.pop()
-                if source.path:
-                    self._dress(source, inode_id)
-                self._vault.forget(inode_id, 1)
+                self._leave(source, inode_id)
                 continue
             if stat.S_ISDIR(source.status.st_mode):
                 inode_id = self._directory(source, parents[-1]) if source.path else target.id
@@ -71,6 +87,14 @@ class Importer:
                 except FileNotFoundError:
                     self.changed.append(f"{shown(source.path)} was deleted before it was copied")
             self._keep_up()
+
+    def _leave(self, source: Source, inode_id: int) -> None:
+        try:
+            if source.path:
+                self._dress(source, inode_id)
+        except FileNotFoundError:
+            self.changed.append(f"{shown(source.path)} was deleted while what is in it was copied")
+        self._vault.forget(inode_id, 1)
 
     def _keep_up(self) -> None:
         self._check()
@@ -91,46 +115,83 @@ class Importer:
         return found.id
 
     def _entry(self, source: Source, parents: list[int]) -> None:
-        status = source.status
         parent = parents[-1]
-        # An inode's number is used again once it is deleted, by another file that has several names, perhaps.
-        place = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        first = self._linked.get(_version(source.status)) if source.status.st_nlink > 1 else None
         try:
-            if status.st_nlink > 1 and place in self._linked:
-                self._inline.link(self._linked[place], parent, source.name)
+            if first is not None:
+                self._inline.link(first, parent, source.name)
                 return
-            inode = self._make(source, parent)
+            inode_id = self._copied(source, parent)
         except Exists:
-            raise Exists(f"{shown(source.path)} is in the vault already: {_KEPT}") from None
+            inode_id = self._left(source, parent, first)
+        except NoSpace as error:
+            raise NoSpace(f"{shown(source.path)} could not be copied: {error}") from error
+        if source.status.st_nlink > 1:
+            self._linked[_version(source.status)] = inode_id
+            # Found by its id later on, wherever that is, and so are the directories it is found by.
+            for known in (*parents, inode_id):
+                self._vault.remember(known)
+
+    def _left(self, source: Source, parent: int, first: int | None) -> int:
+        """The id of the copy that an earlier import left, made anew if that was cut short; raises Exists if it is none.
+
+        `first` is the inode whose second name it has to be, None if it need not.
+        """
+        found = self._inline.lookup(parent, source.name)
+        if first in (None, found.id) and is_copy(source, found):
+            self.left += 1
+            return found.id
+        if not is_begun(self._inline, source, found):
+            raise Exists(f"{shown(source.path)} is in the vault already, and not the same: {_KEPT}")
+        self._inline.unlink(parent, source.name)
+        if first is None:
+            return self._copied(source, parent)
+        return self._inline.link(first, parent, source.name).id
+
+    def _copied(self, source: Source, parent: int) -> int:
+        """The id of an entry's copy, which is there whole or not at all, whatever is raised."""
+        name = self._name_until_whole(source, parent)
+        inode = self._make(source, parent, name)
         try:
-            if stat.S_ISREG(status.st_mode):
+            if stat.S_ISREG(source.status.st_mode):
                 self._content(source, inode.id)
             self._dress(source, inode.id)
+            if name != source.name:
+                self._inline.rename(parent, name, parent, source.name, RENAME_NOREPLACE)
         except BaseException:
             # A part of it would look like the whole. What cannot be removed is what the error is about.
             with suppress(VaultfsError, OSError):
-                self._inline.unlink(parent, source.name)
+                self._inline.unlink(parent, name)
             raise
-        if status.st_nlink > 1:
-            self._linked[place] = inode.id
-            # Found by its id later on, wherever that is, and so are the directories it is found by.
-            for inode_id in (*parents, inode.id):
-                self._vault.remember(inode_id)
+        return inode.id
 
-    def _make(self, source: Source, parent: int) -> Inode:
+    def _name_until_whole(self, source: Source, parent: int) -> bytes:
+        """The name a copy has until it is whole; what a killed import left under it goes. Raises Exists.
+
+        A small file is written in no time and by few records: a rename would cost more than it is good for.
+        """
+        name = (HALF + source.name)[:MAX_NAME]
+        if source.status.st_size < _LARGE or not stat.S_ISREG(source.status.st_mode) or source.has_neighbour(name):
+            return source.name
+        with suppress(NotFound):
+            self._inline.lookup(parent, source.name)
+            raise Exists("the name is taken")
+        with suppress(NotFound):
+            self._inline.unlink(parent, name)
+        return name
+
+    def _make(self, source: Source, parent: int, name: bytes) -> Inode:
         status = source.status
-        target = b""
-        if stat.S_ISLNK(status.st_mode):
-            target = source.target()
-        device = status.st_rdev if stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode) else 0
-        mode = stat.S_IFMT(status.st_mode) | (0o777 if target else 0o600)
         return self._inline.create_inode(
-            parent, source.name, mode, status.st_uid, status.st_gid, rdev=device, target=target
-        )
+            parent, name, mode_while_copied(status.st_mode), status.st_uid, status.st_gid,
+            rdev=device_of(status.st_mode, status.st_rdev), target=target_of(source),
+        )  # fmt: skip
 
     def _content(self, source: Source, inode_id: int) -> None:
         end = 0
         with SourceFile(source) as file:
+            # What is copied is what was opened, which may be another by now than what was listed.
+            source.status = file.status
             for offset, data in file.pieces():
                 self._inline.write(inode_id, offset, data)
                 end = offset + len(data)
@@ -139,6 +200,9 @@ class Importer:
                 self._check()
                 self._checkpoints.keep_up()
             if file.size != end:
+                if end:
+                    # What a power cut takes is the end of a file, never something before a hole.
+                    self._inline.fsync(inode_id)
                 self._inline.setattr(inode_id, SetAttr(size=file.size))
             if file.changed:
                 self.changed.append(f"{shown(source.path)} was written to while it was copied")

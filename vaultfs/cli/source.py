@@ -1,5 +1,6 @@
 """The directory tree a command copies from: walks it, and has the kernel read what comes next meanwhile."""
 
+import contextlib
 import errno
 import os
 import stat
@@ -39,6 +40,19 @@ class Source:
         self.path = path
         self.status = status
 
+    @property
+    def full_path(self) -> bytes:
+        """Where the entry is, for messages."""
+        return _path_in(self.folder, self.name)
+
+    def has_neighbour(self, name: bytes) -> bool:
+        """Whether its directory has an entry of that name."""
+        try:
+            os.stat(name, dir_fd=self.folder.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
     def open(self) -> int:
         """A descriptor for reading a file, for the caller to close."""
         return os.open(self.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self.folder.fd)
@@ -59,7 +73,8 @@ class Source:
 
     def target(self) -> bytes:
         """What a symbolic link points to."""
-        return os.readlink(self.name, dir_fd=self.folder.fd)
+        with naming(self):
+            return os.readlink(self.name, dir_fd=self.folder.fd)
 
     def xattrs(self) -> dict[bytes, bytes]:
         """The extended attributes, of a link itself."""
@@ -72,7 +87,23 @@ class Source:
         except OSError as error:
             if error.errno in (errno.EOPNOTSUPP, errno.ENODATA, errno.EPERM):
                 return {}
-            raise
+            raise OSError(error.errno, error.strerror, self.full_path) from error
+
+
+def _path_in(folder: Folder, name: bytes) -> bytes:
+    try:
+        return os.path.join(os.readlink(b"/proc/self/fd/%d" % folder.fd), name)
+    except OSError:
+        return name
+
+
+@contextlib.contextmanager
+def naming(source: Source) -> Iterator[None]:
+    """Where the system is asked about an entry: an OSError says which, and not the vault, it is about."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, source.full_path) from error
 
 
 Visit = tuple[Source, bool]
@@ -95,19 +126,27 @@ def walk_source(directory: str) -> Iterator[Visit]:
         name = names.pop()
         below = source.path + b"/" + name if source.path else name
         try:
-            status = os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
+            child = _met(folder, name, below)
+            listed = _listed(child) if stat.S_ISDIR(child.status.st_mode) else None
         except FileNotFoundError:
             continue  # deleted since the folder was listed
-        child = Source(folder, name, below, status)
         yield child, False
-        if stat.S_ISDIR(child.status.st_mode):
-            stack.append((child, *_listed(child)))
+        if listed is not None:
+            stack.append((child, *listed))
+
+
+def _met(folder: Folder, name: bytes, path: bytes) -> Source:
+    try:
+        return Source(folder, name, path, os.stat(name, dir_fd=folder.fd, follow_symlinks=False))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, _path_in(folder, name)) from error
 
 
 def _listed(source: Source) -> tuple[Folder, list[bytes]]:
     flags = os.O_RDONLY | os.O_DIRECTORY | (os.O_NOFOLLOW if source.path else 0)
-    folder = Folder(os.open(source.name, flags, dir_fd=source.folder.fd))
-    return folder, sorted(map(os.fsencode, os.listdir(folder.fd)), reverse=True)
+    with naming(source):
+        folder = Folder(os.open(source.name, flags, dir_fd=source.folder.fd))
+        return folder, sorted(map(os.fsencode, os.listdir(folder.fd)), reverse=True)
 
 
 def brought_in(walk: Iterator[Visit]) -> Iterator[Visit]:

@@ -1,16 +1,15 @@
 """Reads one file of the tree to copy, which somebody may be writing to meanwhile, and tells whether somebody was."""
 
-import contextlib
 import os
 from collections.abc import Iterator
 from typing import Self
 
 from vaultfs.cli.filedata import PIECE
-from vaultfs.cli.source import Source, data_ranges
+from vaultfs.cli.source import Source, data_ranges, naming
 
 
 class SourceFile:
-    """A file open for reading, in a `with`. Raises OSError, which names the file.
+    """A file open for reading, in a `with`; `status` is what it was at that moment. Raises OSError, which names it.
 
     One that grows for ever must not be read for ever: it is read as far as it went when it was opened, and then as far
     as it went by the end of that.
@@ -24,18 +23,26 @@ class SourceFile:
         self._fd = -1
 
     def __enter__(self) -> Self:
-        with _naming(self._source):
+        with naming(self._source):
             self._fd = self._source.open()
-            self._before = self._after = os.fstat(self._fd)
+            self.status = self._after = os.fstat(self._fd)
         return self
 
     def __exit__(self, *_: object) -> None:
         os.close(self._fd)
 
+    def read(self, offset: int, wanted: int) -> bytes:
+        """As many bytes as are wanted, or up to the end: one pread(2) may give fewer."""
+        with naming(self._source):
+            data = os.pread(self._fd, wanted, offset)
+            while len(data) < wanted and (more := os.pread(self._fd, wanted - len(data), offset + len(data))):
+                data += more
+            return data
+
     def pieces(self) -> Iterator[tuple[int, bytes]]:
         """(offset, bytes) of the data, holes left out; `size` and `changed` tell afterwards what came of it."""
-        with _naming(self._source):
-            while not self._is_cut and self._after.st_size > self._planned and self._planned <= self._before.st_size:
+        with naming(self._source):
+            while not self._is_cut and self._after.st_size > self._planned and self._planned <= self.status.st_size:
                 begin, self._planned = self._planned, self._after.st_size
                 yield from self._part(begin, self._planned)
                 self._after = os.fstat(self._fd)
@@ -48,33 +55,18 @@ class SourceFile:
 
     @property
     def changed(self) -> bool:
-        """Whether it became another one since it was listed, so that the copy may be neither."""
-        before, after = self._source.status, self._after
+        """Whether it became another one since it was opened, so that the copy may be neither."""
+        before, after = self.status, self._after
         return (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
 
     def _part(self, first: int, last: int) -> Iterator[tuple[int, bytes]]:
         for start, stop in data_ranges(self._fd, last, first):
             for offset in range(start, stop, PIECE):
                 wanted = min(PIECE, stop - offset)
-                data = self._read(offset, wanted)
+                data = self.read(offset, wanted)
                 self._is_cut = len(data) < wanted
                 if data:
                     self._read_to = offset + len(data)
                     yield offset, data
                 if self._is_cut:
                     return
-
-    def _read(self, offset: int, wanted: int) -> bytes:
-        """As many bytes as are wanted, or up to the end: one read(2) may give fewer."""
-        data = os.pread(self._fd, wanted, offset)
-        while len(data) < wanted and (more := os.pread(self._fd, wanted - len(data), offset + len(data))):
-            data += more
-        return data
-
-
-@contextlib.contextmanager
-def _naming(source: Source) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, source.path) from error

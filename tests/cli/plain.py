@@ -70,7 +70,8 @@ def opened(path: Path, *, killed: bool = False, accept_damage: bool = False) -> 
         if killed:
             Inline(vault).fsync()
             vault._core.objects.handles.close()
-            vault._core.journal.active.file.close()
+            for journal in vault._core.journal._live:
+                journal.file.close()
         else:
             vault.close()
 

@@ -55,3 +55,25 @@ def test_who_reads_is_told_at_the_end_that_changes_are_missing(
     assert "base" in found
     assert "last" not in found
     assert vaultfs(command, "--accept-damage", place, *again, stdin=PASSWORD).code == 0
+
+
+@pytest.mark.expects_log("changes are left out: the header of journal/00000002 is broken")
+def test_who_reads_is_told_as_well_if_only_the_later_of_two_journals_is_broken(
+    vaultfs, vault: Path, tmp_path: Path
+) -> None:
+    """A checkpoint had begun, and what came meanwhile went to a journal of its own."""
+    with opened(vault, killed=True) as plain:
+        plain.put("older", b"older")
+        assert plain.vault.begin_checkpoint()
+        plain.put("later", b"later")
+    _, journal = sorted(path for path in (vault / "journal").iterdir() if path.name != "ballast")
+    flip(journal, 40)
+    done = vaultfs("check", vault, stdin=PASSWORD)
+    assert done.code == 26, done
+    assert f"the header of journal/{journal.name} is broken, and its changes are missing" in done.out
+    done = vaultfs("export", vault, tmp_path / "out", stdin=PASSWORD)
+    assert done.code == 26, done
+    assert contents(tmp_path / "out") == {b"older"}
+    with opened(vault, accept_damage=True) as plain:
+        plain.put("more", b"more")
+    assert f"journal-{journal.name}" in os.listdir(vault / "quarantine")

@@ -2,6 +2,7 @@
 
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -46,7 +47,7 @@ def read_records(store: Path, keys: Keys, number: int, salt: bytes, sequence: in
         try:
             metadata, found_salt = first_of(keys.metadata, partial(_check_header, keys, number, data))
         except DecodeError:
-            if number == first:
+            if number == first or not _is_unused(keys, data, first):
                 raise
             break
         if number == first and found_salt != salt:
@@ -67,6 +68,17 @@ def read_records(store: Path, keys: Keys, number: int, salt: bytes, sequence: in
     if known_synced > sequence:
         raise DecodeError("records that had been synced are gone")
     return records
+
+
+def _is_unused(keys: Keys, data: bytes, first: int) -> bool:
+    """Whether a file behind the first one has no records of its own yet: it is new, or has those of its life before."""
+    if not any(data[JOURNAL_HEADER:]):
+        return True
+    for other in range(first):
+        with suppress(DecodeError):
+            first_of(keys.metadata, partial(_check_header, keys, other, data))
+            return True
+    return False
 
 
 def _check_header(keys: Keys, number: int, data: bytes, metadata: bytes) -> tuple[bytes, bytes]:

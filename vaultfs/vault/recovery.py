@@ -45,16 +45,17 @@ Progress = Callable[[int, int], None]
 """Is told how many records have been replayed, of how many."""
 
 _LENGTHS = struct.Struct(f"<I{RECORD_ALIGNMENT - 4}x")
-# A file is used again as a journal a few numbers later; more only where appends failed in between.
-_RECYCLED_WITHIN = 64
+# How far apart a journal file's number may be from the one it had when it was used before: an epoch has few files.
+_MOST_APART = 1024
 
 
 class JournalRecords(NamedTuple):
     """What the journals hold: (sequence, record) in order, and the end of the chain.
 
     `behind` are later ones that verify although one before them does not. `headers` are of all journals found,
-    `ends` the offsets in them where the chain ends, `highest` is the highest number any journal file has, `damaged`
-    says why the records stop earlier than they should, empty if they do not.
+    `ends` the offsets in them where the chain ends, `highest` is the highest number any journal file has. `broken` are
+    the numbers of files that may have records nobody can read, because their header does not verify. `damaged` says
+    why the records stop earlier than they should, empty if they do not.
     """
 
     records: list[tuple[int, Record]]
@@ -64,6 +65,7 @@ class JournalRecords(NamedTuple):
     headers: list[JournalHeader]
     ends: list[int]
     highest: int
+    broken: list[int]
     damaged: str
 
     @property
@@ -100,7 +102,7 @@ def read_journals(objects: Objects, start: JournalStart) -> JournalRecords:
     reader = _ChainReader(objects, start)
     headers: list[JournalHeader] = []
     ends: list[int] = []
-    damaged = ""
+    broken: list[int] = []
     for number in range(start.number, numbers[-1] + 1):
         # A gap does not end the search: what lies behind it may know that more had been synced.
         if number not in numbers:
@@ -111,35 +113,48 @@ def read_journals(objects: Objects, start: JournalStart) -> JournalRecords:
         except Damaged:
             if number == start.number:
                 raise
-            if _may_have_records(objects, number, stored):
-                damaged = f"the header of journal {number} does not verify, and what is in it may have been synced"
+            if not _is_unused(objects, number, stored, start.number):
+                broken.append(number)
             continue
         if number == start.number and header.salt != start.salt:
             raise Damaged(f"journal {number} is not the one the root names")
         headers.append(header)
         ends.append(reader.read(header, stored))
+    damaged = [f"the header of {journal_path(number)} is broken, and its changes are missing" for number in broken]
     if reader.known_synced > reader.sequence:
-        damaged = (
+        damaged.append(
             f"journal records {reader.sequence + 1} to {reader.known_synced} had been synced and are broken or missing"
         )
     return JournalRecords(
-        reader.records, reader.behind(), reader.sequence, reader.tag, headers, ends, numbers[-1], damaged
+        reader.records,
+        reader.behind(),
+        reader.sequence,
+        reader.tag,
+        headers,
+        ends,
+        numbers[-1],
+        broken,
+        ", and ".join(damaged),
     )
 
 
-def _may_have_records(objects: Objects, number: int, stored: bytes) -> bool:
-    """Whether a journal file whose header does not verify may have records all the same.
+def _is_unused(objects: Objects, number: int, stored: bytes, first: int) -> bool:
+    """Whether a journal file whose header does not verify was only made ready, and no change is lost with it.
 
-    A header is durable before the first record is written. So a power cut can leave a file of zeros, or one that was
-    to be used again and has its old header still, and the old records with it; anything else is damage.
+    Records come behind a header that is durable. Until then a power cut may take the header of a new file, which has
+    nothing else; of one that is used again it may take the new header or the new name. What such a file has from its
+    life before is in the root, whose journals begin with number `first`.
     """
     if not stored[JOURNAL_HEADER_SIZE:].strip(b"\0"):
-        return False
-    for earlier in range(max(number - _RECYCLED_WITHIN, 0), number):
-        with suppress(Damaged):
-            open_journal_header(objects.context, earlier, stored)
-            return False
-    return True
+        return True
+    for other in range(max(number - _MOST_APART, 0), number + _MOST_APART):
+        try:
+            header = open_journal_header(objects.context, other, stored)
+        except Damaged:
+            continue
+        record = RecordCipher(objects.context, header).open(memoryview(stored), JOURNAL_HEADER_SIZE)
+        return other < first or record is None
+    return False
 
 
 class _ChainReader:
@@ -226,17 +241,25 @@ def unknown_journals(objects: Objects, numbers: Iterable[int], root: Root) -> li
     """Those of the numbers, of journals that are not replayed, whose records did not lead to a root.
 
     They may be of a session that went on from an older root, on another machine, say; or a power cut took the records
-    between. One whose header is damaged may be anything. A journal that cannot be read, or whose first record does not
-    verify, tells nothing, and is none of them.
+    between. Nor did those that cannot be read, as far as anybody knows, or whose header is broken, unless the root
+    needs that journal: then its changes are missing, which is told of as damage. One without records is none of them.
     """
     start = root.journal
     known = {start.tag}
     unknown = []
     for number in sorted(numbers, reverse=True):
         try:
-            found = _ends_of(objects, number)
-        except Damaged:
+            stored = read_file(objects.store, journal_path(number))
+            found = _ends_of(objects, number, stored)
+        except FileNotFoundError:
+            continue  # a sync client may have come first
+        except OSError:
             unknown.append(number)
+            continue
+        except Damaged:
+            needed = not root.clean and number >= start.number
+            if not needed and not _is_unused(objects, number, stored, start.number):
+                unknown.append(number)
             continue
         if found is None:
             continue
@@ -257,28 +280,15 @@ class _Ends(NamedTuple):
     last: bytes
 
 
-def _ends_of(objects: Objects, number: int) -> _Ends | None:
-    """The ends of the chain a journal file begins with; None if it has no records, or cannot be read.
-
-    Raises Damaged if its header does not verify, and it may have records.
-    """
-    try:
-        content = read_file(objects.store, journal_path(number))
-    except OSError:
-        return None
-    try:
-        header = open_journal_header(objects.context, number, content)
-    except Damaged:
-        if _may_have_records(objects, number, content):
-            raise
-        return None
-    stored = memoryview(content)
-    cipher = RecordCipher(objects.context, header)
-    first = cipher.open(stored, JOURNAL_HEADER_SIZE)
+def _ends_of(objects: Objects, number: int, stored: bytes) -> _Ends | None:
+    """The ends of the chain a journal file begins with; None if it has no records. Raises Damaged for its header."""
+    header = open_journal_header(objects.context, number, stored)
+    cipher, view = RecordCipher(objects.context, header), memoryview(stored)
+    first = cipher.open(view, JOURNAL_HEADER_SIZE)
     if first is None:
         return None
     last = first
-    for record in _chain(cipher, stored, first.end, first.sequence, first.tag):
+    for record in _chain(cipher, view, first.end, first.sequence, first.tag):
         last = record
     return _Ends(header.salt, first.previous, last.tag)
 

@@ -151,6 +151,17 @@ def test_what_may_be_a_users_own_is_not_touched(source: Path, data: bytes, chang
     assert vault.read(vault.walk(b"a").id, 0, 100) == data
 
 
+def test_an_attribute_that_the_source_does_not_have_is_not_thrown_away(source: Path) -> None:
+    store = new_store()
+    vault = open_inline(store)
+    vault.setxattr(put(vault, b"a", b""), b"user.mine", b"value")
+    vault.vault.close()
+    with pytest.raises(Exists):
+        import_into(store, source)
+    vault = open_inline(store)
+    assert vault.getxattr(vault.walk(b"a").id, b"user.mine") == b"value"
+
+
 def test_a_second_name_has_to_be_one_of_the_same_file(source: Path) -> None:
     store = new_store()
     vault = open_inline(store)

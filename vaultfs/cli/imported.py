@@ -42,7 +42,7 @@ def is_copy(source: Source, inode: Inode) -> bool:
 
 
 def is_begun(inline: Inline, source: Source, inode: Inode) -> bool:
-    """Whether an inode looks like a copy that was cut short, and has no byte that its source does not begin with.
+    """Whether an inode looks like a copy that was cut short, and has nothing that its source does not have.
 
     Either the import ended before it gave the copy its mode and times, and nobody else has; or the power failed, and
     the last bytes had not reached the disk (`vault/recovery.py`).
@@ -55,6 +55,7 @@ def is_begun(inline: Inline, source: Source, inode: Inode) -> bool:
         and inode.nlink <= status.st_nlink
         and target_of(source) == inode.target
         and device_of(status.st_mode, status.st_rdev) == inode.rdev
+        and inode.xattrs.items() <= source.xattrs().items()
         and (not stat.S_ISREG(inode.mode) or _begins(inline, source, inode))
     )
 

@@ -77,3 +77,6 @@ def test_who_reads_is_told_as_well_if_only_the_later_of_two_journals_is_broken(
     with opened(vault, accept_damage=True) as plain:
         plain.put("more", b"more")
     assert f"journal-{journal.name}" in os.listdir(vault / "quarantine")
+    done = vaultfs("export", "--salvage", vault, tmp_path / "salvaged", stdin=PASSWORD)
+    assert done.code == 0, done
+    assert contents(tmp_path / "salvaged") == {b"older", b"later", b"more"}

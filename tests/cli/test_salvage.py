@@ -252,7 +252,7 @@ def test_small_files_that_were_given_up_come_out(vaultfs, vault: Path, tmp_path:
         plain.put("last", b"last")
     assert from_journals(vaultfs, vault, tmp_path / "out") == {"three": b"3" * 500, "last": b"last"}
     (kept,) = (vault / "quarantine").iterdir()
-    flip(kept, 40)
+    flip(kept, 0)
     done = vaultfs("export", "--salvage", vault, tmp_path / "again", stdin=PASSWORD)
     assert done.code == 26
     assert f"quarantine/{kept.name} is no journal that this vault's keys open" in done.err

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from vaultfs.errors import Damaged
-from vaultfs.format.constants import JOURNAL_HEADER_SIZE
+from vaultfs.format.constants import JOURNAL_HEADER_SIZE, JOURNAL_SALT_SIZE
 from vaultfs.format.layout import (
     JOURNAL_FOLDER,
     QUARANTINE_FOLDER,
@@ -18,7 +18,7 @@ from vaultfs.format.layout import (
     kept_journal_number,
 )
 from vaultfs.sealing.entries import Entry, decode_entry
-from vaultfs.sealing.journal import RecordCipher, SealedRecord, open_journal_header
+from vaultfs.sealing.journal import JournalHeader, RecordCipher, SealedRecord, open_journal_header
 from vaultfs.sealing.records import (
     Create,
     Link,
@@ -199,9 +199,17 @@ def _histories(
 
 
 def _records(objects: Objects, number: int, path: str) -> list[SealedRecord]:
+    """Every record that verifies in a journal; raises OSError, or Damaged if none does because of its header."""
     stored = read_file(objects.store, path)
-    cipher = RecordCipher(objects.context, open_journal_header(objects.context, number, stored))
-    return list(verifying_records(cipher, memoryview(stored), JOURNAL_HEADER_SIZE))
+    try:
+        header, damage = open_journal_header(objects.context, number, stored), None
+    except Damaged as error:
+        # Of the header the records need only the salt, and each of them tells whether that is whole.
+        header, damage = JournalHeader(number, 0, stored[:JOURNAL_SALT_SIZE], b""), error
+    records = list(verifying_records(RecordCipher(objects.context, header), memoryview(stored), JOURNAL_HEADER_SIZE))
+    if damage is not None and not records:
+        raise damage
+    return records
 
 
 def _files(history: list[SealedRecord], goes_on: bool) -> list[Changed]:

@@ -205,14 +205,16 @@ def test_a_large_file_whose_last_write_missed_the_disk_lost_all_of_it(store: Mem
         assert content(open_inline(state), b"a") in (data_of(b"a", size), lost)
 
 
-def test_a_power_cut_after_a_kill_lost_what_recovery_had_committed(store: MemoryStore) -> None:
-    """A killed process leaves chunks in the page cache: recovery finds them whole, and must make them durable."""
+@pytest.mark.parametrize("known", [True, False])
+def test_a_power_cut_after_a_kill_lost_what_recovery_had_committed(store: MemoryStore, known: bool) -> None:
+    """A killed process leaves chunks, and new objects' names, in memory: what recovery finds it must make durable."""
     vault = open_inline(store)
-    new_file(vault, b"a", CHUNK)
+    new_file(vault, b"a" if known else b"other", CHUNK)
     vault.vault.close()
     recording = RecordingStore(store)
     vault = open_inline(recording)
-    vault.write(vault.walk(b"a").id, 0, data_of(b"new", CHUNK))
+    file = vault.walk(b"a").id if known else new_file(vault, b"a")
+    vault.write(file, 0, data_of(b"new", CHUNK))
     assert content(open_inline(recording), b"a") == data_of(b"new", CHUNK)
     for state in crash_states(recording.log, len(recording.log), rng=random.Random(1), limit=64):
         assert content(open_inline(state), b"a") == data_of(b"new", CHUNK)

@@ -243,6 +243,28 @@ def test_a_kill_while_closing_and_a_power_cut_made_the_vault_impossible_to_open(
             assert content(open_inline(state), b"b") == data_of(b"b", CHUNK)
 
 
+def test_a_kill_in_a_checkpoint_and_a_power_cut_leave_what_the_root_on_disk_names(store: MemoryStore) -> None:
+    """Recovery reads the newer root from the page cache: until it is synced, what the older one names has to stay."""
+    vault = open_inline(store)
+    new_file(vault, b"a", CHUNK)
+    vault.vault.close()
+    recording = RecordingStore(store)
+    faulty = FaultyStore(recording)
+    vault = open_inline(faulty)
+    vault.unlink(ROOT, b"a")
+    faulty.faults.append(Fault(errno.EIO, kinds=frozenset({"sync"}), below="root", lasting=True))
+    assert not vault.vault.checkpoint()
+    log = recording.log
+    log.operations[-1:] = []  # the process is killed before it asks the kernel for the sync that failed
+    killed = len(log)
+    assert open_inline(recording).list_directory(ROOT) == []
+    assert_clean(store)
+    for position in range(killed, len(log) + 1):
+        for state in crash_states(log, position, rng=random.Random(1), limit=16):
+            vault = open_inline(state)
+            assert not list(vault.list_directory(ROOT)) or content(vault, b"a") == data_of(b"a", CHUNK)
+
+
 def test_a_refused_write_left_an_object_behind_for_ever(store: MemoryStore) -> None:
     faulty = FaultyStore(store)
     vault = open_inline(faulty)

@@ -24,8 +24,8 @@ from tests.vault.harness import (
     small_limits,
     snapshot,
 )
-from tests.vault.walker import assert_clean
-from vaultfs.errors import NoSpace
+from tests.vault.walker import assert_clean, object_names
+from vaultfs.errors import NoSpace, WriteFailed
 from vaultfs.format.layout import object_folders
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.inode import SetAttr
@@ -274,6 +274,19 @@ def test_a_refused_write_left_an_object_behind_for_ever(store: MemoryStore) -> N
         vault.write(file, 0, data_of(b"a", CHUNK))
     faulty.faults.clear()
     vault.vault.close()
+    assert_clean(store)
+
+
+def test_an_object_that_no_record_names_goes_with_recovery(store: MemoryStore) -> None:
+    """The process was killed between a chunk and its record, and no root has ever known of the object."""
+    faulty = FaultyStore(store)
+    vault = open_inline(faulty)
+    file = new_file(vault, b"a")
+    faulty.faults.append(Fault(errno.EIO, kinds=frozenset({"write"}), below="journal", lasting=True))
+    with pytest.raises(WriteFailed):
+        vault.write(file, 0, data_of(b"a", CHUNK))
+    assert object_names(store)
+    open_inline(store).vault.close()
     assert_clean(store)
 
 

@@ -158,3 +158,16 @@ def test_a_journal_that_cannot_be_read_is_not_deleted(left: MemoryStore) -> None
     open_inline(left)
     assert numbers(left) == []
     assert "quarantine" not in left.tree
+
+
+def test_no_cut_takes_a_journal_while_it_is_put_away(left: MemoryStore) -> None:
+    flip_seal(left)
+    stored = read_file(left, journal_path(LATER)).rstrip(b"\0")
+    recording = RecordingStore(left)
+    open_inline(recording, options(accept_damage=True)).vault.close()
+    assert numbers(recording) == []
+    simulator = CrashSimulator(recording.log)
+    for position in range(len(recording.log) + 1):
+        for cut in crash_states(simulator, position, rng=random.Random(position), limit=16):
+            paths = [path for path in (journal_path(LATER), kept_journal_path(LATER)) if cut.exists(path)]
+            assert stored in [read_file(cut, path).rstrip(b"\0") for path in paths], cut.description

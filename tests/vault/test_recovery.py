@@ -12,6 +12,7 @@ from tests.vault.harness import ROOT, open_inline, put_file
 from tests.vault.walker import object_names
 from vaultfs.errors import Damaged
 from vaultfs.format.layout import object_path, slot_offset
+from vaultfs.vault.apply import RENAME_EXCHANGE
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.inode import SetAttr
 
@@ -112,3 +113,18 @@ def test_what_a_removal_needs_is_read_before_anything_changes(
     assert dict(again.list_directory(ROOT)).keys() == left
     assert again.list_directory(again.walk(b"folder").id) == []
     again.vault.close()
+
+
+def test_an_exchange_gives_up_no_content_and_does_not_end_recovery(
+    store: MemoryStore, vault: Inline, data: bytes
+) -> None:
+    """What had one name has the other one, and what came after that is not lost with a chunk that was never synced."""
+    before = object_names(store)
+    put_file(vault, b"file", data)
+    put_file(vault, b"other", b"small")
+    vault.rename(ROOT, b"file", ROOT, b"other", RENAME_EXCHANGE)
+    put_file(vault, b"later", b"changes")
+    again = open_inline(without_chunk(store, before, 1))
+    assert content(again, b"other") == data[:CHUNK]
+    assert content(again, b"file") == b"small"
+    assert content(again, b"later") == b"changes"

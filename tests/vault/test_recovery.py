@@ -1,20 +1,25 @@
 """What recovery makes of chunks that records name and that do not verify: told if they were synced, else skipped."""
 
+import errno
 import logging
 import random
 import stat
 
 import pytest
 
+from tests.support.faultystore import Fault, FaultyStore
 from tests.support.memorystore import MemoryStore
 from tests.vault.crashing import CHUNK
 from tests.vault.harness import ROOT, open_inline, put_file
 from tests.vault.walker import object_names
-from vaultfs.errors import Damaged
+from vaultfs.errors import Damaged, JournalDamaged
 from vaultfs.format.layout import object_path, slot_offset
+from vaultfs.sealing.records import Synced
+from vaultfs.store.api import read_file
 from vaultfs.vault.apply import RENAME_EXCHANGE
 from vaultfs.vault.inline import Inline
 from vaultfs.vault.inode import SetAttr
+from vaultfs.vault.recovery import covered_by_syncs
 
 SIZE = 3 * CHUNK
 """Bytes of the file: chunks that all go to one object."""
@@ -128,3 +133,50 @@ def test_an_exchange_gives_up_no_content_and_does_not_end_recovery(
     assert content(again, b"other") == data[:CHUNK]
     assert content(again, b"file") == b"small"
     assert content(again, b"later") == b"changes"
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_a_synced_change_to_a_chunk_that_may_still_come_is_waited_for(
+    store: MemoryStore, vault: Inline, data: bytes, missing: bool
+) -> None:
+    """A missing object may be there the next time. A chunk that is broken stays so, and the rest opens."""
+    before = object_names(store)
+    file = put_file(vault, b"file", data)
+    assert vault.vault.checkpoint()
+    (name,) = (each for each in object_names(store) - before if segment_size(store, each) > SIZE)
+    vault.write(file, CHUNK + 10, b"patch")
+    vault.fsync()
+    left = store.copy()
+    if missing:
+        left.delete(object_path(name))
+        with pytest.raises(JournalDamaged, match="missing"):
+            open_inline(left)
+        assert "quarantine" not in left.tree
+        return
+    left.open(object_path(name), write=True).write([bytes(CHUNK)], slot_offset(1, CHUNK))
+    again = open_inline(left)
+    assert again.vault.lacks_changes
+    assert left.names("quarantine")
+    assert again.read(again.walk(b"file").id, 0, CHUNK) == data[:CHUNK]
+
+
+def segment_size(store: MemoryStore, name: bytes) -> int:
+    return len(read_file(store, object_path(name)))
+
+
+def test_a_chunk_that_a_disk_fails_to_give_is_kept_for_the_next_time(
+    store: MemoryStore, vault: Inline, data: bytes
+) -> None:
+    """It was not synced, so that nothing waits for it; but nothing says that it is not there."""
+    before = object_names(store)
+    put_file(vault, b"file", data)
+    left = store.copy()
+    (name,) = object_names(store) - before
+    open_inline(FaultyStore(left, Fault(errno.EIO, kinds=frozenset({"read"}), below=object_path(name), lasting=True)))
+    assert name in object_names(left)
+    assert left.names("quarantine")
+
+
+def test_a_sync_that_is_noted_late_takes_nothing_back() -> None:
+    """Two syncs at once are noted in the order they end in."""
+    assert covered_by_syncs([(8, Synced(5, 7)), (9, Synced(5, 3)), (10, Synced(6, 2))]) == {5: 7, 6: 2}

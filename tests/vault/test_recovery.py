@@ -180,3 +180,19 @@ def test_a_chunk_that_a_disk_fails_to_give_is_kept_for_the_next_time(
 def test_a_sync_that_is_noted_late_takes_nothing_back() -> None:
     """Two syncs at once are noted in the order they end in."""
     assert covered_by_syncs([(8, Synced(5, 7)), (9, Synced(5, 3)), (10, Synced(6, 2))]) == {5: 7, 6: 2}
+
+
+@pytest.mark.parametrize("size", [400, 500])
+def test_what_was_written_over_all_of_a_broken_chunk_is_there(
+    store: MemoryStore, vault: Inline, data: bytes, size: int
+) -> None:
+    """Nothing of the chunk is needed for that."""
+    file = put_file(vault, b"file", data[:400])
+    vault.vault.open_inode(file)
+    assert vault.vault.checkpoint()
+    path = vault.vault._state.contents[file].committed[0].path
+    vault.write(file, 0, data[-size:])
+    vault.fsync()
+    left = store.copy()
+    left.open(path, write=True).write([bytes(100)], slot_offset(0, CHUNK))
+    assert content(open_inline(left), b"file") == data[-size:]

@@ -196,3 +196,21 @@ def test_what_was_written_over_all_of_a_broken_chunk_is_there(
     left = store.copy()
     left.open(path, write=True).write([bytes(100)], slot_offset(0, CHUNK))
     assert content(open_inline(left), b"file") == data[-size:]
+
+
+@pytest.mark.parametrize(("size", "replaced"), [(0, True), (10, False)])
+def test_only_a_file_that_was_cut_to_nothing_replaces_another_without_its_lost_chunk(
+    store: MemoryStore, vault: Inline, data: bytes, size: int, replaced: bool
+) -> None:
+    """Of anything longer a part may be missing, for which the old content is not given up."""
+    before = object_names(store)
+    put_file(vault, b"other", b"old")
+    file = put_file(vault, b"file", data)
+    vault.setattr(file, SetAttr(size=size))
+    vault.write(file, size, b"new")
+    vault.rename(ROOT, b"file", ROOT, b"other")
+    put_file(vault, b"later", b"changes")
+    again = open_inline(without_chunk(store, before, 0))
+    assert content(again, b"other") == (b"new" if replaced else b"old")
+    names = {name for name, _ in again.list_directory(ROOT)}
+    assert names == ({b"other", b"later"} if replaced else {b"other", b"file"})

@@ -171,3 +171,15 @@ def test_no_cut_takes_a_journal_while_it_is_put_away(left: MemoryStore) -> None:
         for cut in crash_states(simulator, position, rng=random.Random(position), limit=16):
             paths = [path for path in (journal_path(LATER), kept_journal_path(LATER)) if cut.exists(path)]
             assert stored in [read_file(cut, path).rstrip(b"\0") for path in paths], cut.description
+
+
+def test_a_sync_during_a_checkpoint_makes_both_journals_durable(store: MemoryStore) -> None:
+    recording = RecordingStore(store)
+    vault = open_inline(recording)
+    put(vault, b"older", b"journaled")
+    assert vault.vault.begin_checkpoint()
+    put(vault, b"later", b"journaled")
+    vault.fsync()
+    log = recording.log
+    for cut in crash_states(log, len(log), rng=random.Random(1), limit=16):
+        assert names(open_inline(cut)) == {b"older", b"later"}, cut.description

@@ -267,6 +267,18 @@ def test_short_reads_and_writes_are_carried_on(store: DirectoryStore, monkeypatc
     assert file.read(100, 6005) == b""
 
 
+def test_a_cached_read_that_ends_where_the_cache_does_is_none(
+    store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the end of the object may make it short."""
+    file = store.create("a")
+    file.write([b"0123456789"], 0)
+    preadv = os.preadv
+    monkeypatch.setattr(os, "preadv", lambda fd, buffers, *rest: preadv(fd, (memoryview(buffers[0])[:4],), *rest))
+    assert file.read_cached(bytearray(8), 0) is None
+    assert file.read_cached(bytearray(8), 6) == 4
+
+
 def test_cached_reads_do_not_wait_for_the_disk(store: DirectoryStore) -> None:
     file = store.create("objects/a")
     file.write([os.urandom(1 << 20)], 0)

@@ -214,3 +214,13 @@ def test_only_a_file_that_was_cut_to_nothing_replaces_another_without_its_lost_c
     assert content(again, b"other") == (b"new" if replaced else b"old")
     names = {name for name, _ in again.list_directory(ROOT)}
     assert names == ({b"other", b"later"} if replaced else {b"other", b"file"})
+
+
+def test_what_was_behind_a_lost_chunk_does_not_come_back_when_the_file_grows(
+    store: MemoryStore, vault: Inline, data: bytes
+) -> None:
+    before = object_names(store)
+    put_file(vault, b"file", data)
+    again = open_inline(without_chunk(store, before, 1))
+    again.setattr(again.walk(b"file").id, SetAttr(size=SIZE))
+    assert content(again, b"file") == data[:CHUNK].ljust(SIZE, b"\0")

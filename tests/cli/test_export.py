@@ -152,8 +152,17 @@ def test_what_is_not_there(vaultfs, refused, filled: Path, tmp_path: Path) -> No
 
 def test_nothing_is_overwritten_by_an_import(vaultfs, refused, filled: Path, source: Path) -> None:
     (source / "docs" / "hard").write_bytes(b"other\n")
-    refused(vaultfs("import", source, filled, stdin=PASSWORD), 11, "is in the vault already, and not the same")
+    (source / "zlast").write_bytes(b"new\n")
+    done = vaultfs("import", source, filled, stdin=PASSWORD)
+    assert done.code == 26, done
+    assert "/docs/hard is in the vault already, and not the same" in done.err
     assert vaultfs("cat", f"{filled}:docs/hard", stdin=PASSWORD).out == "hello\n"
+    assert vaultfs("cat", f"{filled}:zlast", stdin=PASSWORD).out == "new\n"
+    assert vaultfs("import", source, f"{filled}:deep/in it", stdin=PASSWORD).code == 0
+    (source / "zlast").write_bytes(b"newer\n")
+    assert "/deep/in it/zlast is in the vault already" in vaultfs(
+        "import", source, f"{filled}:deep/in it", stdin=PASSWORD
+    ).err
 
 
 def test_an_import_that_differs_is_told(vaultfs, vault: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from tests.vault.harness import ROOT, new_store, open_inline, small_limits
 from vaultfs.cli import importing
 from vaultfs.cli.importing import HALF, Comparison, Importer
 from vaultfs.cli.lookahead import Lookahead
+from vaultfs.cli.sourcefile import SourceFile
 from vaultfs.errors import Exists, NoSpace
 from vaultfs.store.api import Store
 from vaultfs.vault.inline import Inline
@@ -85,7 +86,7 @@ def test_an_import_that_is_repeated_finds_all_there(source: Path) -> None:
     vault, first = import_into(store, source)
     vault.vault.close()
     vault, second = import_into(store, source)
-    assert (first.left, second.left, second.copied) == (0, 11, 0)
+    assert (first.left, second.left, second.copied) == (0, 12, 0)
     assert differences(vault, source) == []
     assert vault.walk(b"linked").id == vault.walk(b"folder/large").id
 
@@ -145,9 +146,9 @@ def test_what_may_be_a_users_own_is_not_touched(source: Path, data: bytes, chang
     if change != SetAttr():
         vault.setattr(inode_id, change)
     vault.vault.close()
-    with pytest.raises(Exists, match="/a is in the vault already, and not the same"):
-        import_into(store, source)
-    vault = open_inline(store)
+    vault, importer = import_into(store, source)
+    assert [sentence[:48] for sentence in importer.changed] == ["/a is in the vault already, and not the same: it"]
+    assert vault.walk(b"z").size == 1500, "what comes after it is there all the same"
     assert vault.read(vault.walk(b"a").id, 0, 100) == data
 
 
@@ -156,9 +157,8 @@ def test_an_attribute_that_the_source_does_not_have_is_not_thrown_away(source: P
     vault = open_inline(store)
     vault.setxattr(put(vault, b"a", b""), b"user.mine", b"value")
     vault.vault.close()
-    with pytest.raises(Exists):
-        import_into(store, source)
-    vault = open_inline(store)
+    vault, importer = import_into(store, source)
+    assert importer.changed
     assert vault.getxattr(vault.walk(b"a").id, b"user.mine") == b"value"
 
 
@@ -168,8 +168,8 @@ def test_a_second_name_has_to_be_one_of_the_same_file(source: Path) -> None:
     put(vault, b"linked", (source / "linked").read_bytes(), 0o644)
     vault.setattr(vault.walk(b"linked").id, SetAttr(mtime=OLD, atime=OLD))
     vault.vault.close()
-    with pytest.raises(Exists, match="/linked is in the vault already"):
-        import_into(store, source)
+    _, importer = import_into(store, source)
+    assert [sentence[:28] for sentence in importer.changed] == ["/linked is in the vault alre"]
 
 
 def test_a_large_file_that_is_there_is_not_even_read(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,9 +178,20 @@ def test_a_large_file_that_is_there_is_not_even_read(source: Path, monkeypatch: 
     vault = open_inline(store)
     put(vault, b"a", b"another", 0o644)
     vault.vault.close()
-    monkeypatch.setattr(importing, "SourceFile", lambda source: pytest.fail("it was opened"))
-    with pytest.raises(Exists):
-        import_into(store, source)
+    (source / "folder" / "large").unlink()
+    (source / "linked").unlink()
+    opened: list[bytes] = []
+    enter = SourceFile.__enter__
+
+    def entering(file: SourceFile) -> SourceFile:
+        opened.append(file._source.name)
+        return enter(file)
+
+    monkeypatch.setattr(SourceFile, "__enter__", entering)
+    _, importer = import_into(store, source)
+    assert importer.changed
+    assert opened
+    assert b"a" not in opened
 
 
 def test_what_a_source_calls_half_is_copied_like_all_else(source: Path) -> None:
@@ -214,6 +225,30 @@ def test_a_full_store_leaves_no_half(source: Path) -> None:
     importer = Importer(vault.vault, lambda done: None, lambda: None)
     importer.run(str(source), vault.getattr(ROOT))
     assert differences(vault, source) == []
+
+
+def test_a_directory_cannot_be_what_has_its_name_in_the_vault(source: Path) -> None:
+    store = new_store()
+    vault = open_inline(store)
+    put(vault, b"folder", b"a file")
+    vault.vault.close()
+    with pytest.raises(Exists, match="/folder is in the vault already, and is no directory"):
+        import_into(store, source)
+
+
+def test_a_part_that_nobody_will_finish_is_named(source: Path) -> None:
+    (source / ".half-imported.theirs").write_bytes(b"a name like any other")
+    store = new_store()
+    vault = open_inline(store)
+    put(vault, HALF + b"gone", b"part")
+    put(vault, HALF + b"large", b"part")
+    vault.vault.close()
+    vault, importer = import_into(store, source)
+    assert [sentence[:40] for sentence in importer.unfinished] == [
+        "/.half-imported.gone is a part of a file",
+        "/.half-imported.large is a part of a fil",
+    ]
+    assert HALF + b"gone" in names_in(vault)
 
 
 KILLED = """

@@ -32,11 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, out: Output) -> None:
-    """Copy, then compare if asked; raises Damaged if something differs, Exists if a file is there already."""
+    """Copy, then compare if asked; raises Damaged if something differs, Exists if a file has a directory's name."""
     from vaultfs.vault.inline import Inline
 
     if not os.path.isdir(args.directory):
-        raise UsageError(f"{args.directory} is not a directory.")
+        raise UsageError(f"The directory to copy, {args.directory}, is none, or is not there.")
     place = vaultpaths.parse(args.place)
     for growing in filter(None, (place.store, args.journal_dir)):
         _refuse_itself(args.directory, growing)
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace, out: Output) -> None:
             inline = Inline(vault)
             target = _target(inline, place.path)
             vault.remember(target.id)
-            importer = _copy(vault, args.directory, target, interrupts, out)
+            importer = _copy(vault, args.directory, target, place.path, interrupts, out)
             if args.verify:
                 comparison = _compare(inline, args.directory, target, interrupts, out)
         except KeyboardInterrupt:
@@ -60,7 +60,8 @@ def run(args: argparse.Namespace, out: Output) -> None:
         finally:
             vault.close()
     grown = max(taken(place.store) - before, 0)
-    left = f", {importer.left} of them there already" if importer.left else ""
+    known = "all" if importer.left == importer.files - 1 else importer.left
+    left = f", {known} of them there already" if importer.left else ""
     out.say(f"{importer.files} entries{left}, {size_text(importer.copied)} in; the store grew by {size_text(grown)}.")
     _conclude(importer, comparison, out)
 
@@ -74,6 +75,8 @@ def _refuse_itself(directory: str, growing: Path) -> None:
 
 def _conclude(importer: "Importer", comparison: "Comparison | None", out: Output) -> None:
     """Name what is not as it was found; raises Damaged if there is any."""
+    for sentence in importer.unfinished:
+        out.note(sentence)
     differences = comparison.differences if comparison is not None else []
     for sentence in (*importer.changed, *differences):
         out.warn(sentence)
@@ -84,8 +87,8 @@ def _conclude(importer: "Importer", comparison: "Comparison | None", out: Output
         )
     if importer.changed:
         raise Damaged(
-            f"{counted(len(importer.changed), 'file')} named above may be copied as it never was, or not at all; "
-            "everything else is in the vault as it was found"
+            f"{counted(len(importer.changed), 'file')} named above may not be in the vault as it is in the directory; "
+            "all else is"
         )
     if comparison is not None:
         out.say(f"{comparison.files} entries and {size_text(comparison.compared)} read back: all the same.")
@@ -104,7 +107,9 @@ def _target(inline: "Inline", path: bytes) -> "Inode":
     return inode
 
 
-def _copy(vault: "Vault", directory: str, target: "Inode", interrupts: BetweenChanges, out: Output) -> "Importer":
+def _copy(
+    vault: "Vault", directory: str, target: "Inode", path: bytes, interrupts: BetweenChanges, out: Output
+) -> "Importer":
     from vaultfs.cli.importing import Importer
     from vaultfs.cli.source import source_size
     from vaultfs.vault.collection import collect_rarely
@@ -112,7 +117,7 @@ def _copy(vault: "Vault", directory: str, target: "Inode", interrupts: BetweenCh
     collect_rarely()
     with ProgressLine(out, "Import") as line:
         total = source_size(directory) if line.is_shown else 0
-        importer = Importer(vault, lambda done: line.update(done, total), interrupts.check)
+        importer = Importer(vault, lambda done: line.update(done, total), interrupts.check, path)
         importer.run(directory, target)
     return importer
 

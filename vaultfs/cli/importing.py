@@ -10,7 +10,7 @@ from vaultfs.cli.imported import device_of, is_begun, is_copy, mode_while_copied
 from vaultfs.cli.lookahead import FileAhead, Lookahead
 from vaultfs.cli.source import Source, brought_in, data_ranges, walk_source
 from vaultfs.cli.sourcefile import SourceFile
-from vaultfs.cli.vaultpaths import shown
+from vaultfs.cli.vaultpaths import shown, shown_name
 from vaultfs.errors import Exists, NoSpace, NotFound, VaultfsError, WriteFailed
 from vaultfs.format.constants import MAX_NAME
 from vaultfs.vault.apply import RENAME_NOREPLACE
@@ -26,7 +26,8 @@ _LARGE = 128 << 10
 _EVICT_EVERY = 1000
 # Entries whose changes go to the journal together.
 _WRITE_OUT_EVERY = 8
-_KEPT = "nothing there is overwritten; remove it, or import into another directory of the vault"
+_KEPT = "it was left as it is; remove it from the vault and run the import again, to have the source's"
+_TORN = "was written to while it was copied; once nothing does, remove it from the vault and run the import again"
 
 # Which file it is, and in which state: what two names have to agree in to be names of one file.
 Version = tuple[int, int, int, int, int]
@@ -40,29 +41,35 @@ def _version(status: os.stat_result) -> Version:
 class Importer:
     """Copies a tree below one directory of a vault. `progress` gets the bytes read so far.
 
-    `check` is called where the copying may stop, and may raise.
+    `check` is called where the copying may stop, and may raise; `place` is that directory's path, for messages.
     What was copied is committed beside the copying, and is durable when `run` has returned.
     """
 
-    def __init__(self, vault: Vault, progress: Callable[[int], None], check: Callable[[], None]) -> None:
+    def __init__(
+        self, vault: Vault, progress: Callable[[int], None], check: Callable[[], None], place: bytes = b""
+    ) -> None:
         self._vault = vault
         self._check = check
+        self._place = place
         self._checkpoints = CheckpointsBeside(vault)
         self._inline = Inline(vault, self._checkpoints.checkpoint)
         self._progress = progress
         self._linked: dict[Version, int] = {}
         self.changed: list[str] = []
-        """Sentences about files that were written to, or deleted, meanwhile."""
+        """Sentences about files that are not in the vault as the source has them."""
+        self.unfinished: list[str] = []
+        """Sentences about what an earlier import began and this one did not come to."""
+        # Directories that were there already, and that were not left yet.
+        self._found: set[int] = set()
         self.files = 0
         self.left = 0
-        """Entries that an earlier import has copied already, directories not counted."""
+        """Entries that were there already, but for the top directory."""
         self.copied = 0
 
     def run(self, directory: str, target: Inode) -> None:
         """Copy the entries of `directory` into `target`, and make them durable.
 
-        Raises Exists for a name in the way that is no copy by an earlier import, WriteFailed if the vault could not
-        commit everything.
+        Raises Exists for something in the way of a directory, WriteFailed if the vault could not commit everything.
         """
         self._vault.hold_changes()
         with self._checkpoints:
@@ -78,23 +85,42 @@ class Importer:
                 self._leave(source, inode_id)
                 continue
             if stat.S_ISDIR(source.status.st_mode):
-                inode_id = self._directory(source, parents[-1]) if source.path else target.id
+                inode_id = self._directory(source, parents[-1]) if source.path else self._known(target.id)
                 self._vault.remember(inode_id)
                 parents.append(inode_id)
             else:
                 try:
                     self._entry(source, parents)
                 except FileNotFoundError:
-                    self.changed.append(f"{shown(source.path)} was deleted before it was copied")
+                    self.changed.append(f"{shown_name(source.full_path)} was deleted before it was copied")
+                except Exists:
+                    self.changed.append(f"{self._shown(source)} is in the vault already, and not the same: {_KEPT}")
             self._keep_up()
 
     def _leave(self, source: Source, inode_id: int) -> None:
         try:
+            self._look_for_halves(source, inode_id)
             if source.path:
                 self._dress(source, inode_id)
         except FileNotFoundError:
-            self.changed.append(f"{shown(source.path)} was deleted while what is in it was copied")
+            self.changed.append(f"{shown_name(source.full_path)} was deleted while what is in it was copied")
         self._vault.forget(inode_id, 1)
+
+    def _look_for_halves(self, source: Source, inode_id: int) -> None:
+        """Name what nobody will finish: its source has another name by now, or is gone."""
+        if inode_id not in self._found:
+            return
+        self._found.remove(inode_id)
+        for name, _ in self._inline.list_directory(inode_id):
+            if name.startswith(HALF) and not source.has_entry(name):
+                self.unfinished.append(
+                    f"{self._shown(source, name)} is a part of a file that an earlier import did not finish, and this "
+                    "one did not find; it may be removed"
+                )
+
+    def _shown(self, source: Source, name: bytes = b"") -> str:
+        """Where in the vault an entry is, or what is called `name` in it, for messages."""
+        return shown(b"/".join(filter(None, (self._place.strip(b"/"), source.path, name))))
 
     def _keep_up(self) -> None:
         self._check()
@@ -111,8 +137,17 @@ class Importer:
         except NotFound:
             return self._inline.create_inode(parent, source.name, stat.S_IFDIR | 0o700).id
         if not stat.S_ISDIR(found.mode):
-            raise Exists(f"{shown(source.path)} is in the vault already, and is no directory: {_KEPT}")
-        return found.id
+            raise Exists(
+                f"{self._shown(source)} is in the vault already, and is no directory: nothing there is overwritten, "
+                "and what comes after it was not copied; remove it, or import into another directory of the vault"
+            )
+        self.left += 1
+        return self._known(found.id)
+
+    def _known(self, directory: int) -> int:
+        """The same, noted as one that was there already."""
+        self._found.add(directory)
+        return directory
 
     def _entry(self, source: Source, parents: list[int]) -> None:
         parent = parents[-1]
@@ -125,7 +160,10 @@ class Importer:
         except Exists:
             inode_id = self._left(source, parent, first)
         except NoSpace as error:
-            raise NoSpace(f"{shown(source.path)} could not be copied: {error}") from error
+            raise NoSpace(
+                f"{shown_name(source.full_path)} could not be copied: {error}; once there is more, run the import "
+                "again: it goes on"
+            ) from error
         if source.status.st_nlink > 1:
             self._linked[_version(source.status)] = inode_id
             # Found by its id later on, wherever that is, and so are the directories it is found by.
@@ -142,7 +180,7 @@ class Importer:
             self.left += 1
             return found.id
         if not is_begun(self._inline, source, found):
-            raise Exists(f"{shown(source.path)} is in the vault already, and not the same: {_KEPT}")
+            raise Exists("another file has the name")
         self._inline.unlink(parent, source.name)
         if first is None:
             return self._copied(source, parent)
@@ -205,7 +243,7 @@ class Importer:
                     self._inline.fsync(inode_id)
                 self._inline.setattr(inode_id, SetAttr(size=file.size))
             if file.changed:
-                self.changed.append(f"{shown(source.path)} was written to while it was copied")
+                self.changed.append(f"{shown_name(source.full_path)} {_TORN}")
 
     def _dress(self, source: Source, inode_id: int) -> None:
         status = source.status

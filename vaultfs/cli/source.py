@@ -53,6 +53,14 @@ class Source:
             return False
         return True
 
+    def has_entry(self, name: bytes) -> bool:
+        """Whether it is a directory with an entry of that name."""
+        try:
+            os.stat(os.path.join(self.name, name), dir_fd=self.folder.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
     def open(self) -> int:
         """A descriptor for reading a file, for the caller to close."""
         return os.open(self.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self.folder.fd)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.plain import opened
 from tests.cli.running import PASSWORD
 from vaultfs.cli.check import parse_rate, parse_share
 from vaultfs.errors import UsageError
@@ -54,6 +55,15 @@ def test_damage_is_told_and_exits_26(vaultfs, filled: Path) -> None:
         "vaultfs: The vault is damaged (1 error, named above); `vaultfs check --repair --dry-run` shows what can be "
         "mended.\n"
     )
+
+
+def test_what_is_only_in_the_journal_is_told(vaultfs, vault: Path) -> None:
+    """It said that there were no files, and nothing to verify, of a vault whose process was killed."""
+    with opened(vault, killed=True) as plain:
+        plain.put("file", b"x" * 100_000)
+    done = vaultfs("check", "--data", vault, stdin=PASSWORD)
+    assert done.code == 0, done
+    assert "changes since the last checkpoint are in the journal; they were checked as well" in done.out
 
 
 def test_json(vaultfs, filled: Path) -> None:

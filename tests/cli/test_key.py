@@ -254,6 +254,38 @@ def test_init_with_a_recovery_key(vaultfs, opens, keys, tmp_path: Path) -> None:
     assert opens(tmp_path / "s", "--recovery-key", stdin=digits(done.out))
 
 
+UNWRITABLE = """
+import os
+access = os.access
+os.access = lambda path, mode, **more: mode != os.W_OK and access(path, mode, **more)
+"""
+FULL = """
+from vaultfs.keys import headerfile
+def save(*args, **more):
+    raise OSError(28, "No space left on device")
+headerfile.save = save
+"""
+
+
+@pytest.mark.parametrize("kind", [("--recovery",), ("--shares", "2/3")])
+def test_no_key_is_shown_that_cannot_be_put_in_force(vaultfs, refused, vault: Path, kind: tuple[str, ...]) -> None:
+    done = vaultfs("key", "add", vault, *kind, stdin=PASSWORD, first=UNWRITABLE)
+    refused(done, 6, "cannot be written to")
+    assert done.out == ""
+    done = vaultfs("key", "add", vault, *kind, stdin=PASSWORD, first=FULL)
+    assert done.code == 11, done
+    assert "The key shown above is not in force" in done.err
+
+
+def test_init_shows_no_key_where_no_vault_can_be_made(vaultfs, refused, tmp_path: Path) -> None:
+    done = vaultfs("init", tmp_path / "store", *CHEAP, "--recovery", stdin=PASSWORD, first=UNWRITABLE)
+    refused(done, 7, f"The folder {tmp_path} cannot be written to")
+    done = vaultfs("init", tmp_path / "store", *CHEAP, "--recovery", stdin=PASSWORD, first=FULL)
+    assert done.code == 11, done
+    assert "The key shown above is not in force" in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.mount
 def test_keys_of_a_mounted_vault(vaultfs, refused, opens, vault: Path, tmp_path: Path) -> None:
     place = tmp_path / "m"

@@ -403,11 +403,25 @@ def test_umount_says_so_if_the_disk_failed_before_everything_was_written(vaultfs
         subprocess.run(["umount", disk], check=True)
 
 
+def test_what_a_mount_hides_is_told(vaultfs, vault: Path, place: Path) -> None:
+    """A copy made while the vault was closed is in plain, and would look as safe as all else."""
+    (place / ".directory").write_text("how a desktop shows the folder")
+    done = vaultfs("mount", vault, place, stdin=PASSWORD)
+    assert (done.code, done.err) == (0, "")
+    assert vaultfs("umount", place).code == 0
+    (place / "plain").write_text("not in the vault")
+    done = vaultfs("mount", vault, place, stdin=PASSWORD)
+    assert done.code == 0
+    assert f"{place} is not empty. What is in it is not in the vault" in done.err
+
+
 def test_lazy_says_no_more_than_it_knows(vaultfs, vault: Path, place: Path) -> None:
     assert vaultfs("mount", vault, place, stdin=PASSWORD).code == 0
     with open(place / "held", "w") as held:
         done = vaultfs("umount", "--lazy", place)
-        assert (done.code, done.out) == (0, f"{place} is out of sight, and closed once nobody uses it.\n")
+        assert (done.code, done.out) == (
+            0, f"{place} is out of sight, and closed once nobody uses it, which `vaultfs info STORE` tells.\n"
+        )
         held.write("kept")
     assert eventually(lambda: json.loads(vaultfs("info", "--json", vault).out)["holder"] is None)
     assert vaultfs("cat", f"{vault}:held", stdin=PASSWORD) == Result(0, "kept", "")

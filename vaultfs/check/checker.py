@@ -64,7 +64,7 @@ class Checker:
         in_flight = set() if root.clean else journal.reached | names_in_flight(journal_headers(self._tree))
         unmapped = check.unmapped if self._steady(root.generation, walker) else None
         Listing(self._tree, self.report, check.reached, unmapped).run(in_flight)
-        return check.counts
+        return check.counts._replace(journaled=journal.records)
 
     def _steady(self, generation: int, walker: Walker) -> bool:
         """Whether all of a walk was under one root, still in force, and all directories could be read."""

@@ -65,7 +65,7 @@ class Finding:
             where.append(f"bytes {self.start} to {self.end}")
         if self.stored:
             where.append(f"[{self.stored}]")
-        return f"{self.severity}: {self.kind}: {' '.join(where)}: {self.cause}"
+        return ": ".join(filter(None, (self.severity, self.kind, " ".join(where), self.cause)))
 
 
 Report = Callable[[Finding], None]

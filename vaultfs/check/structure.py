@@ -19,7 +19,10 @@ from vaultfs.vault.segment import Segment
 
 
 class Counts(NamedTuple):
-    """What a vault holds: `size` is the bytes of all files as stat has it, `stored` those in chunks."""
+    """What a vault holds: `size` is the bytes of all files as stat has it, `stored` those in chunks.
+
+    `journaled` are the changes since the last checkpoint, which the other numbers are without.
+    """
 
     files: int = 0
     directories: int = 0
@@ -27,6 +30,7 @@ class Counts(NamedTuple):
     size: int = 0
     stored: int = 0
     objects: int = 0
+    journaled: int = 0
 
 
 class Trouble(NamedTuple):

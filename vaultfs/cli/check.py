@@ -250,6 +250,11 @@ def _conclude(
         f"{counted(counts.others, 'other')}, {counted(counts.objects, 'object')}, "
         f"{size_text(counts.size)} in files, {size_text(counts.stored)} stored; generation {generation}."
     )
+    if counts.journaled:
+        out.say(
+            f"{counted(counts.journaled, 'change')} since the last checkpoint are in the journal; they were checked as "
+            "well, and these numbers are without them."
+        )
     if run is not None:
         out.say(f"{_verified_text(run, verified, seconds)}; {covered_text(coverage)}.")
     if not found:

@@ -84,10 +84,15 @@ def run(args: argparse.Namespace, out: Output) -> None:
             kdf = calibrate()
     with out.working("Making the keys, about 1 s"):
         made = header.create(password, kdf=kdf, chunk_size=chunk_size, identity=identity)
-    if _wants_recovery(args, out):
+    is_shown = _wants_recovery(args, out)
+    if is_shown:
         slot = newkeys.recovery_slot(args, out, made, made.slot.kdf, "")
         made = made._replace(header=replace(made.header, slots=(*made.header.slots, slot)))
-    with out.working("Making the vault"), _claimed(path, made.header.vault_id) as store:
+    with (
+        recoverypage.valid_if_this_ends(out, is_shown=is_shown),
+        out.working("Making the vault"),
+        _claimed(path, made.header.vault_id) as store,
+    ):
         _fill(store, made)
     out.say(f"The vault in {path} is ready. To open it: vaultfs mount {shlex.quote(str(path))} MOUNTPOINT")
 
@@ -106,6 +111,7 @@ def _refuse_unless_free(path: Path) -> None:
     if not path.parent.is_dir():
         raise InitRefused(f"The folder {path.parent}, in which the vault should be made, does not exist.")
     if not os.path.lexists(path):
+        _refuse_unless_writable(path.parent)
         return
     if not path.is_dir():
         raise InitRefused(f"{path} is not a folder.")
@@ -118,6 +124,12 @@ def _refuse_unless_free(path: Path) -> None:
         raise InitRefused(f"{path} holds what an interrupted init has left; remove that and try again.")
     if names:
         raise InitRefused(f"{path} is not empty; a vault needs a folder of its own.")
+    _refuse_unless_writable(path)
+
+
+def _refuse_unless_writable(folder: Path) -> None:
+    if not os.access(folder, os.W_OK):
+        raise InitRefused(f"The folder {folder} cannot be written to.")
 
 
 def _has_header_in_roots(path: Path) -> bool:

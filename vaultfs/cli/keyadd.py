@@ -41,7 +41,8 @@ def run(args: argparse.Namespace, out: Output) -> None:
         slot = newkeys.keyfile_slot(args, out, unlocked, kdf, args.label)
     else:
         slot = newkeys.password_slot(args, out, unlocked, kdf, label=args.label)
-    keychanges.put_in_force(opened, add_slot(unlocked.header, slot), out)
+    with recoverypage.valid_if_this_ends(out, is_shown=parts is not None or args.recovery):
+        keychanges.put_in_force(opened, add_slot(unlocked.header, slot), out)
     out.say(f"The vault has one key more: {slot.type}, id {slot.id.hex()}.")
 
 

@@ -61,10 +61,15 @@ def open_keys(
 ) -> OpenedKeys:
     """Load the header (unless that is done) and open it with the secret the options name, before any change.
 
-    Raises what loading and unlocking raise, and RollbackRefused for a header older than the vault has known.
+    Raises what loading and unlocking raise, StoreUnusable if the store cannot be written to, and RollbackRefused for a
+    header older than the vault has known.
     """
+    from vaultfs.store.directory import DirectoryStore
+
     path = opening.store_path(args.store)
     loaded = loaded or opening.load_header(path, out)
+    with DirectoryStore(path, write=True):
+        pass  # where nothing can be written no secret need be asked for, or shown
     opened = unlocking.open_header(loaded.raw, passwords.source(args), out, prompt=prompt, avoid=avoid)
     unlocked = _not_older(path, opened.unlocked, accept=args.accept_rollback)
     return OpenedKeys(path, loaded, unlocked, opened.secret)

@@ -71,7 +71,7 @@ def run(args: argparse.Namespace, out: Output) -> None:
     """Check everything that can be checked, ask for the password, then serve."""
     from vaultfs.cli.anchors import take_anchor
     from vaultfs.mount.hardening import harden
-    from vaultfs.mount.mountpoint import prepare_mountpoint
+    from vaultfs.mount.mountpoint import hides_something, prepare_mountpoint
     from vaultfs.mount.remounting import remount
 
     request = _request(args)
@@ -83,6 +83,8 @@ def run(args: argparse.Namespace, out: Output) -> None:
     )
     path = opening.store_path(args.store)
     mountpoint = prepare_mountpoint(args.mountpoint, str(path), allow_other=request.allow_other)
+    if hides_something(mountpoint):
+        out.warn(f"{mountpoint} is not empty. What is in it is not in the vault, and hidden while that is open.")
     loaded = opening.load_header(path, out)
     expectations.check_id(args, loaded.header.vault_id)
     opening.refuse_if_open(path, write=not request.read_only)

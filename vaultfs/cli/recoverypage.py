@@ -1,7 +1,9 @@
 """Shows a recovery key or shares once: pages to print, QR codes, and a part typed again to see that it was kept."""
 
 import argparse
+import contextlib
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from vaultfs.cli import qrcodes
@@ -81,6 +83,17 @@ def hand_over(args: argparse.Namespace, out: Output, pages: list[tuple[str, list
         if args.qr:
             out.result(qrcodes.for_terminal(text))
         out.result("")
+
+
+@contextlib.contextmanager
+def valid_if_this_ends(out: Output, *, is_shown: bool) -> Iterator[None]:
+    """Where a key that may have been shown is put in force: says so if that fails."""
+    try:
+        yield
+    except BaseException:
+        if is_shown:
+            out.warn("The key shown above is not in force, and opens nothing: destroy what was written down of it.")
+        raise
 
 
 def confirm(out: Output, groups: list[str], what: str) -> None:

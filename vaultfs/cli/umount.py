@@ -29,8 +29,8 @@ def run(args: argparse.Namespace, out: Output) -> None:
     os.chdir("/")  # this process may stand in the vault, and would be in the way itself
     with out.working("Writing what is left"):
         unmount(mountpoint, lazy=args.lazy)
-    state = "out of sight, and closed once nobody uses it" if args.lazy else "closed"
-    out.say(f"{args.mountpoint} is {state}.")
+    lazily = "out of sight, and closed once nobody uses it, which `vaultfs info STORE` tells"
+    out.say(f"{args.mountpoint} is {lazily if args.lazy else 'closed'}.")
     if args.purge_thumbnails:
         from vaultfs.cli.thumbnails import purge
 

@@ -36,6 +36,11 @@ def prepare_mountpoint(mountpoint: str, store: str, *, allow_other: bool = False
     return path
 
 
+def hides_something(path: str) -> bool:
+    """Whether a folder, where nothing is mounted, holds what a mount would hide, other than how a desktop shows it."""
+    return mount_at(path) is None and any(name != ".directory" for name in os.listdir(path))
+
+
 def _in_the_way(path: str) -> Mount | None:
     """What is mounted there; not an automount, which is not looked into: it waits for the mount being made here."""
     mount = mount_at(path)

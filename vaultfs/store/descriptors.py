@@ -58,12 +58,12 @@ def open_root(path: str, *, write: bool) -> int:
     except FileNotFoundError as error:
         raise StoreUnusable(f"there is no folder {path}") from error
     except NotADirectoryError as error:
-        raise StoreUnusable(f"{path} is not a folder") from error
+        raise StoreUnusable(f"what is at {path} is not a folder") from error
     except OSError as error:
         raise StoreUnusable(f"the folder {path} cannot be opened: {error.strerror}") from error
     if write and not os.access(".", os.W_OK, dir_fd=fd, effective_ids=True):
         os.close(fd)
-        raise StoreUnusable(f"the folder {path} cannot be written to; `vaultfs mount --read-only` does without")
+        raise StoreUnusable(f"the folder {path} cannot be written to; `vaultfs mount --read-only` only reads it")
     return fd
 
 

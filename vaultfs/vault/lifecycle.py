@@ -187,7 +187,7 @@ def _refuse_rollback(latest: SealedRoot, header_epoch: int, seen: Seen | None) -
     if header_epoch < latest.root.epoch:
         raise RollbackRefused(
             "the header is older than the vault: a password that was changed since may still open it; "
-            "give --accept-rollback if this is meant"
+            "open it with `vaultfs mount --accept-rollback` if this is meant"
         )
     if seen is None:
         return
@@ -195,12 +195,12 @@ def _refuse_rollback(latest: SealedRoot, header_epoch: int, seen: Seen | None) -
     if root.generation < seen.generation:
         raise RollbackRefused(
             f"the store is older (generation {root.generation}) than this machine has seen ({seen.generation}); "
-            "let it finish syncing, or give --accept-rollback if it was restored on purpose"
+            "let it finish syncing, or open it with `vaultfs mount --accept-rollback` if it was restored on purpose"
         )
     if are_parted(latest.known(), seen.known()):
         raise RollbackRefused(
             "the store went another way than what this machine has seen: two copies of it were changed; "
-            "give --accept-rollback to go on with this one"
+            "`vaultfs mount --accept-rollback` goes on with this one"
         )
 
 

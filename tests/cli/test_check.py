@@ -66,6 +66,11 @@ def test_what_is_only_in_the_journal_is_told(vaultfs, vault: Path) -> None:
     assert "changes since the last checkpoint are in the journal; they were checked as well" in done.out
 
 
+@pytest.mark.parametrize("option", ["--dry-run", "--zeros", "--missing-too"])
+def test_what_goes_with_repair_goes_with_nothing_else(vaultfs, refused, vault: Path, option: str) -> None:
+    refused(vaultfs("check", vault, option, stdin=PASSWORD), 1, "go with --repair")
+
+
 def test_json(vaultfs, filled: Path) -> None:
     damage(filled)
     done = vaultfs("check", filled, "--data", "--json", stdin=PASSWORD)

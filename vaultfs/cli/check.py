@@ -82,6 +82,8 @@ def run(args: argparse.Namespace, out: Output) -> None:
     """Check, print what was found, mend it if asked, and raise Damaged if anything is wrong then."""
     if args.json and args.repair:
         raise UsageError("Give either --json or --repair, not both.")
+    if not args.repair and (args.dry_run or args.zeros or args.missing_too):
+        raise UsageError("The options --dry-run, --zeros and --missing-too go with --repair.")
     path = opening.store_path(args.store)
     loaded = opening.load_header(path, out)
     unlocked = opening.unlock(loaded, passwords.source(args), out)

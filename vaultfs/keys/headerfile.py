@@ -121,7 +121,9 @@ def save(store: Store, data: bytes, *, roots_too: bool = True) -> tuple[str, ...
         for copy in COPIES:
             with contextlib.suppress(OSError):
                 store.delete(copy + TEMPORARY_SUFFIX)
-        raise HeaderUnwritable(f"The header could not be written: {error}. The old one is in force.") from error
+        raise HeaderUnwritable(
+            f"The header could not be written: {error.strerror or error}. The old one is in force."
+        ) from error
     try:
         # One copy after the other: a store that loses the order of two renames still has one of them synced.
         for copy in COPIES:

@@ -81,6 +81,9 @@ _MAKE_ROOM = (
     "make some in the store, or where its journal is kept; nothing is lost, and the vault can be opened read-only as "
     "it is"
 )
+_READ_AS_IT_IS = (
+    "`vaultfs mount --read-only` shows the vault as it is, and --accept-damage goes on without what is missing"
+)
 _TOP_NAMES = {ROOT_ID: b"root", SHARED_ID: b"shared", ORPHANS_ID: b"orphans"}
 
 
@@ -408,7 +411,8 @@ class _Opening:
         elif not self._checkpointer.run(clean=True, last=True):
             if core.full:
                 raise NoSpace(f"there is no room to write what was recovered: {_MAKE_ROOM}")
-            raise WriteFailed(core.read_only_reason or "the recovered state could not be written")
+            reason = core.read_only_reason or "the recovered state could not be written"
+            raise WriteFailed(f"{reason}; {_READ_AS_IT_IS}")
         if self._journals is not None:
             self._delete_strays(self._journals, self._kept)
         core.journal.remove_all()

@@ -187,12 +187,23 @@ class Importer:
         return self._inline.link(first, parent, source.name).id
 
     def _copied(self, source: Source, parent: int) -> int:
-        """The id of an entry's copy, which is there whole or not at all, whatever is raised."""
+        """The id of an entry's copy, made once more if somebody wrote to the file meanwhile, but not for ever."""
+        inode_id, is_torn = self._copied_once(source, parent)
+        if is_torn:
+            self._inline.unlink(parent, source.name)
+            inode_id, is_torn = self._copied_once(source, parent)
+        if is_torn:
+            self.changed.append(f"{shown_name(source.full_path)} {_TORN}")
+        return inode_id
+
+    def _copied_once(self, source: Source, parent: int) -> tuple[int, bool]:
+        """(id, whether it may be neither old nor new) of a copy: there whole or not at all, whatever is raised."""
         name = self._name_until_whole(source, parent)
         inode = self._make(source, parent, name)
+        is_torn = False
         try:
             if stat.S_ISREG(source.status.st_mode):
-                self._content(source, inode.id)
+                is_torn = self._content(source, inode.id)
             self._dress(source, inode.id)
             if name != source.name:
                 self._inline.rename(parent, name, parent, source.name, RENAME_NOREPLACE)
@@ -201,7 +212,7 @@ class Importer:
             with suppress(VaultfsError, OSError):
                 self._inline.unlink(parent, name)
             raise
-        return inode.id
+        return inode.id, is_torn
 
     def _name_until_whole(self, source: Source, parent: int) -> bytes:
         """The name a copy has until it is whole; what a killed import left under it goes. Raises Exists.
@@ -225,7 +236,8 @@ class Importer:
             rdev=device_of(status.st_mode, status.st_rdev), target=target_of(source),
         )  # fmt: skip
 
-    def _content(self, source: Source, inode_id: int) -> None:
+    def _content(self, source: Source, inode_id: int) -> bool:
+        """Copy a file's bytes; whether it was written to meanwhile."""
         end = 0
         with SourceFile(source) as file:
             # What is copied is what was opened, which may be another by now than what was listed.
@@ -242,8 +254,7 @@ class Importer:
                     # What a power cut takes is the end of a file, never something before a hole.
                     self._inline.fsync(inode_id)
                 self._inline.setattr(inode_id, SetAttr(size=file.size))
-            if file.changed:
-                self.changed.append(f"{shown_name(source.full_path)} {_TORN}")
+            return file.changed
 
     def _dress(self, source: Source, inode_id: int) -> None:
         status = source.status

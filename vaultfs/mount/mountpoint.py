@@ -1,5 +1,6 @@
 """Checks, before anything is opened or forked, that a vault can be mounted at a place."""
 
+import contextlib
 import errno
 import os
 import shlex
@@ -38,7 +39,9 @@ def prepare_mountpoint(mountpoint: str, store: str, *, allow_other: bool = False
 
 def hides_something(path: str) -> bool:
     """Whether a folder, where nothing is mounted, holds what a mount would hide, other than how a desktop shows it."""
-    return mount_at(path) is None and any(name != ".directory" for name in os.listdir(path))
+    with contextlib.suppress(OSError):  # it may be mounted on and not be listed
+        return mount_at(path) is None and any(name != ".directory" for name in os.listdir(path))
+    return False
 
 
 def _in_the_way(path: str) -> Mount | None:

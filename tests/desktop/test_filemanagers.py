@@ -54,11 +54,11 @@ def thumbnails(session: Desktop) -> list[str]:
     return [path for path in found if re.fullmatch(r"[0-9a-f]{32}\.png", Path(path).name)]
 
 
-def until(condition: Callable[[], bool], act: Callable[[], None]) -> bool:
+def until(condition: Callable[[], bool], act: Callable[[], None], tries: int = 3) -> bool:
     """Whether a condition comes true once this was done; a program that was still busy may have missed a key or two."""
-    for _ in range(3):
+    for _ in range(tries):
         act()
-        if eventually(condition, PATIENCE / 3):
+        if eventually(condition, PATIENCE / tries):
             return True
     return False
 
@@ -73,8 +73,8 @@ def shows_all(session: Desktop, name: str) -> bool:
         session.window("Photos")
         session.keys("F5")
 
-    # Now and then it does not see that a thumbnail is ready.
-    return eventually(are_shown, PATIENCE / 10) or until(are_shown, reload)
+    # Now and then it does not see that a thumbnail is ready, nor after it was told to look again.
+    return eventually(are_shown, PATIENCE / 10) or until(are_shown, reload, 10)
 
 
 def press(session: Desktop, window: str, name: str, key: str) -> None:

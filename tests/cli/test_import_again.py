@@ -118,6 +118,31 @@ def test_after_a_power_cut_the_next_import_goes_on(source: Path) -> None:
     assert parts
 
 
+@pytest.mark.expects_log("recovery stops before a rename")
+def test_what_is_copied_again_is_there_all_the_time(tmp_path: Path) -> None:
+    """It was removed first: a power cut, or the end of the source's disk, then left nothing."""
+    source = tmp_path / "short"
+    source.mkdir()
+    whole = random.Random(4).randbytes(5000)
+    (source / "file").write_bytes(whole)
+    os.utime(source / "file", ns=(OLD, OLD))
+    store = new_store()
+    vault = open_inline(store)
+    put(vault, b"file", whole[:3000])
+    vault.vault.close()
+    recording = RecordingStore(store)
+    import_into(recording, source)[0].vault.close()
+    simulator = CrashSimulator(recording.log)
+    found: set[int] = set()
+    for position in range(len(recording.log) + 1):
+        for state in crash_states(simulator, position, rng=random.Random(position), limit=8):
+            again = open_inline(state)
+            inode = again.walk(b"file")
+            assert again.read(inode.id, 0, 9000) in (whole[:3000], whole), state.description
+            found.add(inode.size)
+    assert found == {3000, 5000}
+
+
 def put(vault: Inline, name: bytes, data: bytes, mode: int = 0o600) -> int:
     inode_id = vault.create_inode(ROOT, name, stat.S_IFREG | mode).id
     vault.write(inode_id, 0, data)

@@ -5,6 +5,7 @@ import logging
 import random
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -220,22 +221,32 @@ def test_a_power_cut_after_a_kill_lost_what_recovery_had_committed(store: Memory
         assert content(open_inline(state), b"a") == data_of(b"new", CHUNK)
 
 
-def test_a_kill_while_closing_and_a_power_cut_made_the_vault_impossible_to_open(store: MemoryStore) -> None:
-    """The clean root was read from the page cache, the journal of the root on disk deleted."""
+def reopened_with_a(store: MemoryStore) -> tuple[RecordingStore, FaultyStore, Inline]:
+    """The store after a file was committed, what makes it fail, and its vault, opened again."""
     vault = open_inline(store)
     new_file(vault, b"a", CHUNK)
     vault.vault.close()
     recording = RecordingStore(store)
     faulty = FaultyStore(recording)
-    vault = open_inline(faulty)
+    return recording, faulty, open_inline(faulty)
+
+
+@contextmanager
+def killed_before_the_sync_of_a_root(recording: RecordingStore, faulty: FaultyStore) -> Iterator[None]:
+    """What is done in here ends there: the kernel is never asked for the sync that fails."""
+    faulty.faults.append(Fault(errno.EIO, kinds=frozenset({"sync"}), below="root", lasting=True))
+    yield
+    recording.log.operations[-1:] = []
+
+
+def test_a_kill_while_closing_and_a_power_cut_made_the_vault_impossible_to_open(store: MemoryStore) -> None:
+    """The clean root was read from the page cache, the journal of the root on disk deleted."""
+    recording, faulty, vault = reopened_with_a(store)
     new_file(vault, b"b", CHUNK)
     vault.vault.checkpoint()
-    # The process is killed between a root's write and its sync.
-    faulty.faults.append(Fault(errno.EIO, kinds=frozenset({"sync"}), below="root", lasting=True))
-    with pytest.raises(Exception, match="closed"):
+    with killed_before_the_sync_of_a_root(recording, faulty), pytest.raises(Exception, match="closed"):
         vault.vault.close()
     log = recording.log
-    log.operations[-1:] = []  # the kernel was never asked for the sync that failed
     killed = len(log)
     vault = open_inline(recording)
     for position in range(killed, len(log) + 1):
@@ -245,17 +256,11 @@ def test_a_kill_while_closing_and_a_power_cut_made_the_vault_impossible_to_open(
 
 def test_a_kill_in_a_checkpoint_and_a_power_cut_leave_what_the_root_on_disk_names(store: MemoryStore) -> None:
     """Recovery reads the newer root from the page cache: until it is synced, what the older one names has to stay."""
-    vault = open_inline(store)
-    new_file(vault, b"a", CHUNK)
-    vault.vault.close()
-    recording = RecordingStore(store)
-    faulty = FaultyStore(recording)
-    vault = open_inline(faulty)
+    recording, faulty, vault = reopened_with_a(store)
     vault.unlink(ROOT, b"a")
-    faulty.faults.append(Fault(errno.EIO, kinds=frozenset({"sync"}), below="root", lasting=True))
-    assert not vault.vault.checkpoint()
+    with killed_before_the_sync_of_a_root(recording, faulty):
+        assert not vault.vault.checkpoint()
     log = recording.log
-    log.operations[-1:] = []  # the process is killed before it asks the kernel for the sync that failed
     killed = len(log)
     assert open_inline(recording).list_directory(ROOT) == []
     assert_clean(store)

@@ -47,8 +47,8 @@ class JournalCheck:
         self.records = len(journals.records)
         findings = self._check_chunks(journals)
         if journals.damaged:
-            broken = [journal_path(number) for number in journals.broken]
-            findings.append(error(Kind.CORRUPT, journals.damaged, None, (broken or [path])[0]))
+            first = journal_path(journals.broken[0]) if journals.broken else path
+            findings.append(error(Kind.CORRUPT, journals.damaged, None, first))
         elif journals.behind:
             findings.append(note(Kind.CORRUPT, journals.left_behind, path))
         return findings

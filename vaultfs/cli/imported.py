@@ -25,20 +25,29 @@ def device_of(mode: int, device: int) -> int:
     return device if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) else 0
 
 
+def facts(source: Source, inode: Inode) -> list[tuple[str, object, object]]:
+    """(what, as the source has it, as its copy has it) of all that stat(2) and readlink(2) tell and a copy keeps."""
+    status = source.status
+    found: list[tuple[str, object, object]] = [
+        ("type or mode", status.st_mode, inode.mode),
+        ("owner", (status.st_uid, status.st_gid), (inode.uid, inode.gid)),
+        ("modification time", status.st_mtime_ns, inode.mtime),
+    ]
+    if not stat.S_ISDIR(status.st_mode):
+        found.append(("size", status.st_size, inode.size))
+    if stat.S_ISLNK(status.st_mode):
+        found.append(("target", source.target(), inode.target))
+    elif status.st_rdev:
+        found.append(("device", status.st_rdev, inode.rdev))
+    return found
+
+
 def is_copy(source: Source, inode: Inode) -> bool:
     """Whether an inode is what an import makes of an entry, as far as that can be told without reading content.
 
     The time comes last: a copy that has the source's has all else.
     """
-    status = source.status
-    wanted = (status.st_mode, status.st_uid, status.st_gid, status.st_mtime_ns)
-    size = 0 if stat.S_ISLNK(status.st_mode) else status.st_size
-    return (
-        wanted == (inode.mode, inode.uid, inode.gid, inode.mtime)
-        and (size == inode.size or not stat.S_ISREG(status.st_mode))
-        and target_of(source) == inode.target
-        and device_of(status.st_mode, status.st_rdev) == inode.rdev
-    )
+    return all(wanted == found for _, wanted, found in facts(source, inode))
 
 
 def is_begun(inline: Inline, source: Source, inode: Inode) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from vaultfs.cli.filedata import PIECE
-from vaultfs.cli.imported import device_of, is_begun, is_copy, mode_while_copied, target_of
+from vaultfs.cli.imported import device_of, facts, is_begun, is_copy, mode_while_copied, target_of
 from vaultfs.cli.lookahead import FileAhead, Lookahead
 from vaultfs.cli.source import Source, brought_in, data_ranges, walk_source
 from vaultfs.cli.sourcefile import SourceFile
@@ -181,24 +181,26 @@ class Importer:
             return found.id
         if not is_begun(self._inline, source, found):
             raise Exists("another file has the name")
-        self._inline.unlink(parent, source.name)
         if first is None:
-            return self._copied(source, parent)
+            return self._copied(source, parent, replaces=True)
+        self._inline.unlink(parent, source.name)
         return self._inline.link(first, parent, source.name).id
 
-    def _copied(self, source: Source, parent: int) -> int:
-        """The id of an entry's copy, made once more if somebody wrote to the file meanwhile, but not for ever."""
-        inode_id, is_torn = self._copied_once(source, parent)
+    def _copied(self, source: Source, parent: int, *, replaces: bool = False) -> int:
+        """The id of an entry's copy, made once more if somebody wrote to the file meanwhile, but not for ever.
+
+        With `replaces` there is a file of that name, which stays until the copy is whole.
+        """
+        inode_id, is_torn = self._copied_once(source, parent, replaces)
         if is_torn:
-            self._inline.unlink(parent, source.name)
-            inode_id, is_torn = self._copied_once(source, parent)
+            inode_id, is_torn = self._copied_once(source, parent, replaces=True)
         if is_torn:
             self.changed.append(f"{shown_name(source.full_path)} {_TORN}")
         return inode_id
 
-    def _copied_once(self, source: Source, parent: int) -> tuple[int, bool]:
+    def _copied_once(self, source: Source, parent: int, replaces: bool) -> tuple[int, bool]:
         """(id, whether it may be neither old nor new) of a copy: there whole or not at all, whatever is raised."""
-        name = self._name_until_whole(source, parent)
+        name = self._name_until_whole(source, parent, replaces)
         inode = self._make(source, parent, name)
         is_torn = False
         try:
@@ -206,7 +208,7 @@ class Importer:
                 is_torn = self._content(source, inode.id)
             self._dress(source, inode.id)
             if name != source.name:
-                self._inline.rename(parent, name, parent, source.name, RENAME_NOREPLACE)
+                self._inline.rename(parent, name, parent, source.name, 0 if replaces else RENAME_NOREPLACE)
         except BaseException:
             # A part of it would look like the whole. What cannot be removed is what the error is about.
             with suppress(VaultfsError, OSError):
@@ -214,17 +216,22 @@ class Importer:
             raise
         return inode.id, is_torn
 
-    def _name_until_whole(self, source: Source, parent: int) -> bytes:
+    def _name_until_whole(self, source: Source, parent: int, replaces: bool) -> bytes:
         """The name a copy has until it is whole; what a killed import left under it goes. Raises Exists.
 
-        A small file is written in no time and by few records: a rename would cost more than it is good for.
+        A small new file is written in no time and by few records: a rename would cost more than it is good for.
         """
-        name = (HALF + source.name)[:MAX_NAME]
-        if source.status.st_size < _LARGE or not stat.S_ISREG(source.status.st_mode) or source.has_neighbour(name):
+        if not replaces and (source.status.st_size < _LARGE or not stat.S_ISREG(source.status.st_mode)):
             return source.name
-        with suppress(NotFound):
-            self._inline.lookup(parent, source.name)
-            raise Exists("the name is taken")
+        name = (HALF + source.name)[:MAX_NAME]
+        if source.has_neighbour(name):  # which is another entry to copy
+            if replaces:
+                self._inline.unlink(parent, source.name)
+            return source.name
+        if not replaces:
+            with suppress(NotFound):
+                self._inline.lookup(parent, source.name)
+                raise Exists("the name is taken")
         with suppress(NotFound):
             self._inline.unlink(parent, name)
         return name
@@ -316,19 +323,8 @@ class Comparison:
 
     def _compare(self, source: Source, inode: Inode) -> None:
         status = source.status
-        facts = [
-            ("type or mode", status.st_mode, inode.mode),
-            ("owner", (status.st_uid, status.st_gid), (inode.uid, inode.gid)),
-            ("modification time", status.st_mtime_ns, inode.mtime),
-        ]
-        if not stat.S_ISDIR(status.st_mode):
-            facts += [("size", status.st_size, inode.size)]
-        if stat.S_ISLNK(status.st_mode):
-            facts += [("target", source.target(), inode.target)]
-        elif status.st_rdev:
-            facts += [("device", status.st_rdev, inode.rdev)]
-        facts += [("extended attributes", source.xattrs(), inode.xattrs)]
-        for what, expected, found in facts:
+        attributes = ("extended attributes", source.xattrs(), inode.xattrs)
+        for what, expected, found in (*facts(source, inode), attributes):
             if expected != found:
                 self._differs(source, f"the {what} differ" if what.endswith("s") else f"the {what} differs")
         if stat.S_ISREG(status.st_mode) and stat.S_ISREG(inode.mode) and status.st_size == inode.size:

@@ -92,7 +92,7 @@ def valid_if_this_ends(out: Output, *, is_shown: bool) -> Iterator[None]:
         yield
     except BaseException:
         if is_shown:
-            out.warn("The key shown above is not in force, and opens nothing: destroy what was written down of it.")
+            out.warn("The key shown above is not in force, unless `vaultfs key list` shows it: rely on it only then.")
         raise
 
 

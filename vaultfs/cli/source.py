@@ -47,19 +47,11 @@ class Source:
 
     def has_neighbour(self, name: bytes) -> bool:
         """Whether its directory has an entry of that name."""
-        try:
-            os.stat(name, dir_fd=self.folder.fd, follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        return True
+        return _is_there(self.folder, name)
 
     def has_entry(self, name: bytes) -> bool:
         """Whether it is a directory with an entry of that name."""
-        try:
-            os.stat(os.path.join(self.name, name), dir_fd=self.folder.fd, follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        return True
+        return _is_there(self.folder, os.path.join(self.name, name))
 
     def open(self) -> int:
         """A descriptor for reading a file, for the caller to close."""
@@ -96,6 +88,14 @@ class Source:
             if error.errno in (errno.EOPNOTSUPP, errno.ENODATA, errno.EPERM):
                 return {}
             raise OSError(error.errno, error.strerror, self.full_path) from error
+
+
+def _is_there(folder: Folder, path: bytes) -> bool:
+    try:
+        os.stat(path, dir_fd=folder.fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _path_in(folder: Folder, name: bytes) -> bytes:
